@@ -1,0 +1,45 @@
+# Everything runs inside .venv, which each target makes and keeps current by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+
+.PHONY: run test check fix bench interop clean help
+
+help:
+	@echo "make run     set up and watch a route server forward a realistic table (trio-bgp demo)"
+	@echo "make test    set up and run the tests"
+	@echo "make check   format, lint, types, layer order, tests with coverage"
+	@echo "make fix     let ruff format and mend what it can"
+	@echo "make interop tests against BIRD, FRR, GoBGP, OpenBGPD and ExaBGP (Debian packages)"
+	@echo "make bench   CPU seconds beside BIRD in the same run"
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+run: $(STAMP)
+	$(BIN)/trio-bgp demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -m "not interop"
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not interop" --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+fix: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+interop: $(STAMP)
+	$(BIN)/python -m pytest -q -m interop tests/interop
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build bench/build *.egg-info

@@ -1,0 +1,322 @@
+"""Telling receivers what they have yet to hear, and taking away what a lost peer had: long work in short steps.
+
+A member is a receiver of live messages from the moment it joins. What was there before is told by a `Replay`: it lists
+a family's prefixes by path and sends, step by step, those that still have that path; any other has changed since, and
+that change went out live. So a replay and live messages can be mixed in any order that keeps each queue's own order.
+
+A member whose queue passed its limit is *behind*: live messages no longer reach it, their prefixes are remembered
+instead. When its queue has drained it is told their present state (`catch_up`) and is live again. What lies in between
+is never sent, nothing is lost, and what has to be remembered is at most the table's prefixes.
+"""
+
+from collections.abc import Iterable
+from enum import IntEnum
+from itertools import islice
+from typing import Final
+
+from trio_bgp.passthrough.egress import Egress
+from trio_bgp.passthrough.forward import RouteServer
+from trio_bgp.passthrough.group import Member
+from trio_bgp.passthrough.mask import NO_REQUIREMENT
+from trio_bgp.passthrough.message import PassthroughMessage
+from trio_bgp.passthrough.repack import Part
+from trio_bgp.rib.decision import MedEntry, choose
+from trio_bgp.rib.path import Path, Source
+from trio_bgp.rib.table import Table
+from trio_bgp.wire.numbers import Family
+from trio_bgp.wire.route_refresh import RouteRefreshMessage, encode_route_refresh
+from trio_bgp.wire.update import end_of_rib
+
+__all__ = ["Progress", "Removal", "Replay", "catch_up", "has_room"]
+
+LOW_WATER: Final = 512 * 1024
+"""Octets queued below which a member is given more of a replay or caught up."""
+CHUNK_OCTETS: Final = 128 * 1024
+"""Octets of a replay that are written and queued in one step, about."""
+STEP_PREFIXES: Final = 4096
+"""Prefixes looked at in one step: about two milliseconds."""
+BORR: Final = 1
+EORR: Final = 2
+
+
+class Progress(IntEnum):
+    """What a step says of the work that is left."""
+
+    DONE = 0
+    MORE = 1
+    WAITING = 2
+    """There is more, but nobody has room for it now."""
+
+
+def has_room(member: Member) -> bool:
+    """Whether the member's queue is short enough to be given what is not live."""
+    return member.outbound.queued <= min(LOW_WATER, member.settings.queue_limit)
+
+
+class Replay:
+    """A family's routes for members that joined together, or for one that asked by ROUTE-REFRESH.
+
+    Args:
+        server: the tables and receivers.
+        family: the address family.
+        refresh: the answer to a ROUTE-REFRESH (RFC 2918): no End-of-RIB, but BoRR and EoRR for members that negotiated
+            enhanced route refresh (RFC 7313). Otherwise End-of-RIB (RFC 4724) ends it.
+    """
+
+    def __init__(self, server: RouteServer, family: Family, *, refresh: bool) -> None:
+        self.family = family
+        self.refresh = refresh
+        self.members: list[Member] = []
+        self._server = server
+        self._egress: Egress = server.egress
+        self._table: Table = server.table(family)
+        self._keys: list[bytes] | None = None
+        self._looked = 0
+        self._by_path: dict[Path, list[bytes]] = {}
+        self._by_med: list[bytes] = []
+        self._order: list[tuple[Path | None, list[bytes]]] | None = None
+        self._position = 0
+        self._within = 0
+
+    @property
+    def started(self) -> bool:
+        """Once started, nobody else can join it."""
+        return self._keys is not None
+
+    def join(self, member: Member) -> None:
+        """Add a member, which is a receiver of live messages already."""
+        if self.started:
+            raise AssertionError("a replay was joined after its start")
+        self.members.append(member)
+
+    def leave(self, member: Member) -> None:
+        """The member's session ended."""
+        if member in self.members:
+            self.members.remove(member)
+
+    def step(self) -> tuple[Progress, list["Replay"]]:
+        """Do a few milliseconds of work.
+
+        Returns:
+            how it stands, and replays for members that could not keep up with the others and go on by themselves.
+        """
+        if not self.members:
+            return Progress.DONE, []
+        if self._keys is None:
+            self._keys = list(self._table.routes)
+            self._mark(BORR)
+        if self._order is None:
+            self._collect(self._keys)
+            return Progress.MORE, []
+        ready = [member for member in self.members if member.behind is None and has_room(member)]
+        if not ready:
+            return Progress.WAITING, []
+        # A live member whose queue is long gets this step's chunk too, as long as its limit allows; one that is behind
+        # goes on alone when it has caught up.
+        left = [self._split_off(member) for member in self.members if member.behind is not None]
+        if self._position == len(self._order):
+            self._finish()
+            return Progress.DONE, left
+        self._chunk(self._order)
+        return Progress.MORE, left
+
+    def _collect(self, keys: list[bytes]) -> None:
+        """Sort the next prefixes by their best path."""
+        get = self._table.routes.get
+        by_path = self._by_path
+        for nlri in islice(keys, self._looked, self._looked + STEP_PREFIXES):
+            entry = get(nlri)
+            if entry.__class__ is Path:
+                path: Path = entry  # type: ignore[assignment]
+            elif entry is None:
+                continue
+            elif entry.__class__ is MedEntry:
+                self._by_med.append(nlri)
+                continue
+            else:
+                path = entry[0]  # type: ignore[index]
+            nlris = by_path.get(path)
+            if nlris is None:
+                by_path[path] = [nlri]
+            else:
+                nlris.append(nlri)
+        self._looked += STEP_PREFIXES
+        if self._looked >= len(keys):
+            self._order = [*by_path.items(), (None, self._by_med)]
+            self._by_path = {}
+            keys.clear()
+
+    def _chunk(self, order: list[tuple[Path | None, list[bytes]]]) -> None:
+        """Write and queue the next prefixes, up to a chunk's octets."""
+        shared: list[Part] = []
+        exceptions: dict[Member, list[Part]] = {}
+        own: dict[Source, Member] = {member.source: member for member in self.members}
+        octets = 0
+        looked = 0
+        while self._position < len(order) and octets < CHUNK_OCTETS and looked < STEP_PREFIXES:
+            path, nlris = order[self._position]
+            nlris = nlris[self._within : self._within + STEP_PREFIXES]
+            self._within += STEP_PREFIXES
+            looked += len(nlris) + 1
+            if self._within >= len(order[self._position][1]):
+                self._position += 1
+                self._within = 0
+            if path is None:
+                for member in self.members:
+                    exceptions.setdefault(member, []).extend(self._present(nlris, member))
+                continue
+            valid, irregular = self._still(path, nlris)
+            if irregular:
+                for member in self.members:
+                    exceptions.setdefault(member, []).extend(self._present(irregular, member))
+            if not valid:
+                continue
+            part = Part(self.family, path, valid)
+            source_member = own.get(path.source)
+            if source_member is not None:
+                # The source of these paths gets what is best without it, everybody else gets them.
+                exceptions.setdefault(source_member, []).extend(self._present(valid, source_member))
+                self._send_shared(shared, exceptions)
+                shared = []
+                exceptions = {}
+                self._send_shared([part], {}, without=source_member)
+            else:
+                shared.append(part)
+            octets += len(path.attributes) + 23 + sum(map(len, valid))
+        self._send_shared(shared, exceptions)
+
+    def _still(self, path: Path, nlris: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """Those prefixes whose best path is still `path`, and those where it depends on who asks."""
+        get = self._table.routes.get
+        valid: list[bytes] = []
+        irregular: list[bytes] = []
+        for nlri in nlris:
+            entry = get(nlri)
+            if entry is path:
+                valid.append(nlri)
+            elif entry.__class__ is tuple:
+                if entry[0] is path:  # type: ignore[index]
+                    valid.append(nlri)
+            elif entry.__class__ is MedEntry:
+                irregular.append(nlri)
+        return valid, irregular
+
+    def _present(self, nlris: Iterable[bytes], member: Member) -> list[Part]:
+        """What the member should hold of these prefixes now, leaving out those of which it should hold nothing."""
+        return [part for part in present_state(self._table, self.family, nlris, member) if part.path is not None]
+
+    def _send_shared(
+        self, parts: list[Part], exceptions: dict[Member, list[Part]], without: Member | None = None
+    ) -> None:
+        """Queue parts for all members, each written once for all whose maximum is the same."""
+        written: dict[int, PassthroughMessage] = {}
+        for member in self.members:
+            if member is without:
+                continue
+            group = self._egress.group_of[member]
+            if parts:
+                message = written.get(group.maximum)
+                if message is None:
+                    packed = self._egress.repack(group, parts)
+                    message = PassthroughMessage.repacked(packed.octets, packed.count, NO_REQUIREMENT)
+                    written[group.maximum] = message
+                self._egress.send_message((member,), message)
+            alone = exceptions.get(member)
+            if alone:
+                packed = self._egress.repack(group, alone)
+                self._egress.send_octets(member, packed.octets, packed.count)
+        for message in written.values():
+            message.release()
+
+    def _split_off(self, member: Member) -> "Replay":
+        """A replay that goes on for one member from here, over the same list."""
+        self.members.remove(member)
+        alone = Replay(self._server, self.family, refresh=self.refresh)
+        alone.members = [member]
+        alone._keys = self._keys
+        alone._order = self._order
+        alone._position = self._position
+        alone._within = self._within
+        return alone
+
+    def _finish(self) -> None:
+        if self.refresh:
+            self._mark(EORR)
+            return
+        octets = end_of_rib(self.family)
+        for member in self.members:
+            self._egress.send_octets(member, octets, 1)
+
+    def _mark(self, subtype: int) -> None:
+        """Send BoRR or EoRR to members that know them."""
+        if self.refresh:
+            octets = encode_route_refresh(RouteRefreshMessage(self.family, subtype))
+            for member in self.members:
+                if member.negotiated.enhanced_route_refresh:
+                    self._egress.send_octets(member, octets, 1)
+
+
+def present_state(table: Table, family: Family, nlris: Iterable[bytes], member: Member) -> list[Part]:
+    """What `member` should hold of each prefix now, as parts; path None for what it should not hold."""
+    by_path: dict[Path | None, list[bytes]] = {}
+    get = table.routes.get
+    for nlri in nlris:
+        by_path.setdefault(choose(get(nlri), member.source), []).append(nlri)
+    return [Part(family, path, found) for path, found in by_path.items()]
+
+
+def catch_up(server: RouteServer, member: Member) -> Progress:
+    """Tell a member that is behind the present state of some prefixes it missed; live again when none is left."""
+    behind = member.behind
+    if behind is None:
+        return Progress.DONE
+    if not has_room(member):
+        return Progress.WAITING
+    group = server.egress.group_of[member]
+    for family in list(behind):
+        missed = behind[family]
+        nlris = list(islice(missed, STEP_PREFIXES))
+        missed.difference_update(nlris)
+        if not missed:
+            del behind[family]
+        packed = server.egress.repack(group, present_state(server.table(family), family, nlris, member))
+        if packed.octets:
+            server.egress.send_octets(member, packed.octets, packed.count)
+        break
+    if behind:
+        return Progress.MORE
+    member.behind = None
+    group.behind -= 1
+    return Progress.DONE
+
+
+class Removal:
+    """Takes the routes of a peer whose session ended out of the tables, telling everybody, in steps."""
+
+    def __init__(self, server: RouteServer, source: Source) -> None:
+        self._server = server
+        self._source = source
+        self._families = [family for family, count in source.prefixes.items() if count]
+        self._keys: list[bytes] = []
+        self._looked = 0
+
+    def step(self) -> Progress:
+        """Do a few milliseconds of work."""
+        source = self._source
+        while self._looked >= len(self._keys):
+            if not self._families:
+                source.paths.clear()
+                return Progress.DONE
+            self._keys = list(self._server.table(self._families[-1]).routes)
+            self._looked = 0
+            if not self._keys:
+                self._families.pop()
+        family = self._families[-1]
+        nlris = self._keys[self._looked : self._looked + STEP_PREFIXES]
+        self._looked += STEP_PREFIXES
+        self._server.withdraw_source(source, family, nlris)
+        if self._looked >= len(self._keys) or not source.prefixes.get(family):
+            self._families.pop()
+            self._keys = []
+            self._looked = 0
+        return Progress.MORE

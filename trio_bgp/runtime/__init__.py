@@ -1,0 +1,1 @@
+"""Tasks, sockets and channels: the only room (with the commands in `cli`) that imports trio."""

@@ -1,0 +1,300 @@
+"""The forwarder task: the one place where the RIB is changed and where it is decided what goes to whom.
+
+Everything reaches it through one memory channel, in order: sessions that come up, their UPDATEs a read at a time,
+refresh requests, sessions that end. Between commands it does long work (replays, removals, catching up) in short steps,
+so that no peer waits for another's full table.
+"""
+
+import logging
+from collections import deque
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+import attrs
+import trio
+
+from trio_bgp.passthrough.catch_up import Progress, Removal, Replay, catch_up, has_room
+from trio_bgp.passthrough.forward import RouteServer
+from trio_bgp.passthrough.group import Group, Member, OutboundQueue
+from trio_bgp.passthrough.pool import BufferPool
+from trio_bgp.passthrough.repack import Part
+from trio_bgp.runtime.reader import Batch
+from trio_bgp.session.negotiation import Negotiated
+from trio_bgp.settings import PeerSettings, Settings
+from trio_bgp.wire.numbers import Family, family_name
+from trio_bgp.wire.route_refresh import RouteRefreshMessage
+
+__all__ = ["Command", "Forwarder", "ForwarderStatistics", "PeerDown", "PeerUp", "Refresh", "Updates"]
+
+logger = logging.getLogger("trio_bgp.forwarder")
+
+INBOX_COMMANDS: Final = 32
+"""Commands that may wait, about a read each. When the channel is full the senders' read tasks wait, in turn."""
+GATHER_SECONDS: Final = 0.05
+"""How long a full replay waits for others who join at the same time, to share it with them."""
+GATHER_LONGEST: Final = 1.0
+GATHER_PREFIXES: Final = 2000
+"""A table smaller than this is replayed at once."""
+LOGGED_OCTETS: Final = 128
+
+
+@attrs.frozen
+class PeerUp:
+    """A session was established."""
+
+    member: Member
+
+
+@attrs.frozen
+class Updates:
+    """UPDATEs of one read; the forwarder takes over the batch's reference."""
+
+    member: Member
+    batch: Batch
+
+
+@attrs.frozen
+class PeerDown:
+    """A session ended: nothing more comes from it, and its routes go."""
+
+    member: Member
+
+
+@attrs.frozen
+class Refresh:
+    """The peer sent a ROUTE-REFRESH for a family it negotiated."""
+
+    member: Member
+    message: RouteRefreshMessage
+
+
+@attrs.frozen
+class Wake:
+    """A queue has drained; look again at who waits for that."""
+
+
+Command = PeerUp | Updates | PeerDown | Refresh | Wake
+
+
+@attrs.frozen
+class ForwarderStatistics:
+    """A snapshot of what went through. Messages out are counted once for each receiver."""
+
+    members: int
+    groups: int
+    messages_in: int
+    octets_in: int
+    messages_unchanged: int
+    """Sent as the received octets."""
+    messages_repacked: int
+    """Sent as octets written here: wanted parts, replacements, replays, End-of-RIB."""
+    messages_withheld: int
+    """Received UPDATEs that changed nothing for anybody."""
+    messages_repaired: int
+    """Received UPDATEs that were repaired or refused."""
+    octets_out: int
+    prefixes: int
+    paths: int
+    behind: int
+    """Members that are catching up."""
+
+    @property
+    def share_unchanged(self) -> float:
+        """Of the messages sent, the share that are the received octets; 1 if none was sent."""
+        sent = self.messages_unchanged + self.messages_repacked
+        return self.messages_unchanged / sent if sent else 1.0
+
+
+class Forwarder:
+    """Owns the RIB and the members.
+
+    Args:
+        settings: the whole configuration.
+        pool: where read tasks get their slabs; kept here because it lives as long.
+    """
+
+    def __init__(self, settings: Settings, pool: BufferPool | None = None) -> None:
+        self.pool = BufferPool() if pool is None else pool
+        self.server = RouteServer(settings.speaker.local_as, self._report, self._too_long)
+        self.inbox: trio.MemorySendChannel[Command]
+        self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
+        self.members: list[Member] = []
+        self._replays: list[Replay] = []
+        self._gathering: dict[Family, tuple[Replay, float]] = {}
+        self._gather_until = 0.0
+        self._removals: deque[Removal] = deque()
+        self._octets_out_gone = 0
+
+    def member(
+        self,
+        *,
+        settings: PeerSettings,
+        name: str,
+        address: IPv4Address | IPv6Address,
+        negotiated: Negotiated,
+        outbound: OutboundQueue,
+    ) -> Member:
+        """Make a member for a session that was just established; it takes part after `PeerUp`."""
+        outbound.drained = self.wake
+        return Member(name=name, address=address, settings=settings, negotiated=negotiated, outbound=outbound)
+
+    def wake(self) -> None:
+        """Have the forwarder look again at who waits for room in a queue. Never blocks."""
+        if self._replays or any(group.behind for group in self.server.egress.groups):
+            try:
+                self.inbox.send_nowait(Wake())
+            except trio.WouldBlock:
+                pass  # it has commands to handle and looks after each of them
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The forwarder task; runs until cancelled, then releases what is still in its channel."""
+        task_status.started()
+        try:
+            while True:
+                command = await self._next_command()
+                if command is not None:
+                    self._handle(command)
+                if self._work():
+                    await trio.lowlevel.checkpoint()
+        finally:
+            while True:
+                try:
+                    command = self._commands.receive_nowait()
+                except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+                    break
+                if isinstance(command, Updates):
+                    command.batch.release()
+
+    async def _next_command(self) -> Command | None:
+        """The next command; None when none is there and work is waiting."""
+        try:
+            return self._commands.receive_nowait()
+        except trio.WouldBlock:
+            pass
+        if self._can_work:
+            return None
+        deadline = self._gather_until if self._gathering else float("inf")
+        command = None
+        with trio.move_on_at(deadline):
+            command = await self._commands.receive()
+        return command
+
+    def _handle(self, command: Command) -> None:
+        if isinstance(command, Updates):
+            try:
+                self.server.updates(command.member, command.batch.message, command.batch.offsets)
+            finally:
+                command.batch.release()
+        elif isinstance(command, PeerUp):
+            self._peer_up(command.member)
+        elif isinstance(command, PeerDown):
+            self._peer_down(command.member)
+        elif isinstance(command, Refresh):
+            self._refresh(command.member, command.message)
+        self._can_work = True
+
+    _can_work = False
+
+    def _peer_up(self, member: Member) -> None:
+        self.members.append(member)
+        self.server.join(member)
+        now = trio.current_time()
+        for family in sorted(member.negotiated.families):
+            replay, begun = self._gathering.get(family, (None, now))
+            if replay is None:
+                replay = Replay(self.server, family, refresh=False)
+                self._gathering[family] = (replay, now)
+            replay.join(member)
+            wait = GATHER_SECONDS if len(self.server.table(family)) > GATHER_PREFIXES else 0.0
+            self._gather_until = min(begun + GATHER_LONGEST, now + wait)
+
+    def _peer_down(self, member: Member) -> None:
+        if member not in self.members:
+            return
+        self.members.remove(member)
+        self._octets_out_gone += member.octets_out
+        self.server.leave(member)
+        for replay in self._replays:
+            replay.leave(member)
+        for replay, _ in self._gathering.values():
+            replay.leave(member)
+        self._removals.append(Removal(self.server, member.source))
+
+    def _refresh(self, member: Member, message: RouteRefreshMessage) -> None:
+        if member not in self.members or message.subtype != 0 or message.family not in member.negotiated.families:
+            return
+        for replay in self._replays:
+            if replay.refresh and replay.family == message.family and member in replay.members and not replay.started:
+                return
+        replay = Replay(self.server, message.family, refresh=True)
+        replay.join(member)
+        self._replays.append(replay)
+
+    def _work(self) -> bool:
+        """One round of short steps; whether anything was done."""
+        if self._gathering and trio.current_time() >= self._gather_until:
+            self._replays += [replay for replay, _ in self._gathering.values()]
+            self._gathering.clear()
+        self._can_work = False
+        worked = False
+        if self._removals:
+            worked = True
+            if self._removals[0].step() is Progress.DONE:
+                self._removals.popleft()
+            self._can_work = bool(self._removals)
+        if any(group.behind for group in self.server.egress.groups):
+            for member in self.members:
+                if member.behind is not None and has_room(member):
+                    worked = True
+                    if catch_up(self.server, member) is not Progress.WAITING:
+                        self._can_work = True
+        if self._replays:
+            worked |= self._step_replays()
+        return worked
+
+    def _step_replays(self) -> bool:
+        worked = False
+        going_on: list[Replay] = []
+        for replay in self._replays:
+            progress, split = replay.step()
+            going_on += split
+            if progress is not Progress.DONE:
+                going_on.append(replay)
+            if progress is not Progress.WAITING:
+                worked = True
+                self._can_work = True
+        self._replays = going_on
+        return worked
+
+    def _report(self, member: Member, cause: str, octets: bytes) -> None:
+        shown = octets[:LOGGED_OCTETS].hex() + ("..." if len(octets) > LOGGED_OCTETS else "")
+        logger.warning("update.refused name=%s cause=%r octets=%s", member.name, cause, shown)
+
+    def _too_long(self, group: Group, part: Part) -> None:
+        logger.warning(
+            "update.too_long family=%s prefixes=%d source=%s maximum=%d: withdrawn from %d peers",
+            family_name(part.family),
+            len(part.nlris),
+            part.path.source.name if part.path is not None else "-",
+            group.maximum,
+            len(group.members),
+        )
+
+    def statistics(self) -> ForwarderStatistics:
+        """Counters and sizes as they are now."""
+        egress = self.server.egress
+        counters = self.server.counters
+        return ForwarderStatistics(
+            members=len(self.members),
+            groups=len(egress.groups),
+            messages_in=counters.updates,
+            octets_in=counters.octets,
+            messages_unchanged=egress.counters.unchanged,
+            messages_repacked=egress.counters.repacked,
+            messages_withheld=counters.withheld,
+            messages_repaired=counters.repaired,
+            octets_out=self._octets_out_gone + sum(member.octets_out for member in self.members),
+            prefixes=sum(len(table) for table in self.server.tables.values()),
+            paths=sum(sum(member.source.prefixes.values()) for member in self.members),
+            behind=sum(group.behind for group in egress.groups),
+        )
