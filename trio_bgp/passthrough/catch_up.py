@@ -127,7 +127,7 @@ class Replay:
         for nlri in islice(keys, self._looked, self._looked + STEP_PREFIXES):
             entry = get(nlri)
             if entry.__class__ is Path:
-                path: Path = entry  # type: ignore[assignment]
+                path: Path = entry
             elif entry is None:
                 continue
             elif entry.__class__ is MedEntry:
@@ -195,7 +195,7 @@ class Replay:
             if entry is path:
                 valid.append(nlri)
             elif entry.__class__ is tuple:
-                if entry[0] is path:  # type: ignore[index]
+                if entry[0] is path:
                     valid.append(nlri)
             elif entry.__class__ is MedEntry:
                 irregular.append(nlri)

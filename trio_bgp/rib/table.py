@@ -72,10 +72,10 @@ class Table:
                 fresh += 1
             elif old is path:
                 pass
-            elif old.__class__ is Path and old.source is source:  # type: ignore[union-attr]
+            elif old.__class__ is Path and old.source is source:
                 routes[nlri] = path
                 replaced += 1
-                self._unuse(old)  # type: ignore[arg-type]
+                self._unuse(old)
             else:
                 if changes is None:
                     changes = Changes(list(nlris[:position]))
@@ -98,10 +98,10 @@ class Table:
         changes: Changes | None = None
         for position, nlri in enumerate(nlris):
             old = get(nlri)
-            if old is not None and old.__class__ is Path and old.source is source:  # type: ignore[union-attr]
+            if old is not None and old.__class__ is Path and old.source is source:
                 del routes[nlri]
                 gone += 1
-                self._unuse(old)  # type: ignore[arg-type]
+                self._unuse(old)
                 if changes is not None:
                     changes.everyone.append(nlri)
                 continue
@@ -120,7 +120,7 @@ class Table:
         for nlri in nlris:
             entry = get(nlri)
             if entry.__class__ is Path:
-                if entry.source is source:  # type: ignore[union-attr]
+                if entry.source is source:
                     found.append(nlri)
             elif entry is not None and any(path.source is source for path in candidates(entry)):
                 found.append(nlri)

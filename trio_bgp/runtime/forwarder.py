@@ -5,6 +5,7 @@ refresh requests, sessions that end. Between commands it does long work (replays
 so that no peer waits for another's full table.
 """
 
+import contextlib
 import logging
 from collections import deque
 from ipaddress import IPv4Address, IPv6Address
@@ -124,6 +125,7 @@ class Forwarder:
         self._gather_until = 0.0
         self._removals: deque[Removal] = deque()
         self._octets_out_gone = 0
+        self._can_work = False
 
     def member(
         self,
@@ -141,10 +143,9 @@ class Forwarder:
     def wake(self) -> None:
         """Have the forwarder look again at who waits for room in a queue. Never blocks."""
         if self._replays or any(group.behind for group in self.server.egress.groups):
-            try:
+            # If the channel is full there are commands to handle, and it looks after each of them.
+            with contextlib.suppress(trio.WouldBlock):
                 self.inbox.send_nowait(Wake())
-            except trio.WouldBlock:
-                pass  # it has commands to handle and looks after each of them
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The forwarder task; runs until cancelled, then releases what is still in its channel."""
@@ -174,10 +175,9 @@ class Forwarder:
         if self._can_work:
             return None
         deadline = self._gather_until if self._gathering else float("inf")
-        command = None
         with trio.move_on_at(deadline):
-            command = await self._commands.receive()
-        return command
+            return await self._commands.receive()
+        return None
 
     def _handle(self, command: Command) -> None:
         if isinstance(command, Updates):
@@ -192,8 +192,6 @@ class Forwarder:
         elif isinstance(command, Refresh):
             self._refresh(command.member, command.message)
         self._can_work = True
-
-    _can_work = False
 
     def _peer_up(self, member: Member) -> None:
         self.members.append(member)

@@ -38,6 +38,8 @@ class Outbound:
         self.queued = 0
         """Octets put and not yet sent."""
         self.messages_sent = 0
+        self.finished = trio.Event()
+        """Set when the write task has ended."""
         self.drained: Callable[[], None] | None = None
         """Called by the write task after each write; the forwarder watches for room here."""
 
@@ -110,3 +112,4 @@ class Outbound:
             self.discard()
             self._put.close()
             self._take.close()
+            self.finished.set()

@@ -1,0 +1,242 @@
+"""One connection with a peer: a nursery with a read task, a write task and a timer task around a sans-IO session."""
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_bgp.passthrough.group import Member
+from trio_bgp.runtime.forwarder import Forwarder, PeerDown, PeerUp, Refresh, Updates
+from trio_bgp.runtime.outbound import Outbound
+from trio_bgp.runtime.reader import Batch, MessageReader
+from trio_bgp.runtime.transport import Transport, TransportClosed
+from trio_bgp.session.events import (
+    BgpOpen,
+    Close,
+    Established,
+    Event,
+    HoldTimerExpires,
+    KeepAliveMsg,
+    MessageError,
+    NotifMsg,
+    RouteRefreshMsg,
+    Send,
+    TcpConnectionConfirmed,
+    TcpConnectionFails,
+    TcpCrAcked,
+    UpdateMsg,
+)
+from trio_bgp.session.fsm import Session, State
+from trio_bgp.wire.header import HEADER_LENGTH
+from trio_bgp.wire.notification import Notification, NotificationError, decode_notification, encode_notification
+from trio_bgp.wire.numbers import MessageType
+from trio_bgp.wire.open import decode_open
+from trio_bgp.wire.route_refresh import decode_route_refresh
+
+if TYPE_CHECKING:
+    from trio_bgp.runtime.peer import Peer
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger("trio_bgp.peer")
+
+GOODBYE_SECONDS: Final = 1.0
+"""How long the last message may take to leave."""
+LOGGED_OCTETS: Final = 64
+
+
+class Connection:
+    """Runs one session over one connection.
+
+    Args:
+        peer: whose connection it is; told when its OPEN was accepted and when it is established.
+        transport: the connection; belongs to this object.
+        session: in a state that can be told of the new connection.
+        forwarder: where UPDATEs go.
+        incoming: the peer opened the connection.
+    """
+
+    def __init__(
+        self, peer: "Peer", transport: Transport, session: Session, forwarder: Forwarder, *, incoming: bool
+    ) -> None:
+        self.peer = peer
+        self.transport = transport
+        self.session = session
+        self.incoming = incoming
+        self.outbound = Outbound(transport)
+        self.member: Member | None = None
+        self.closed: Close | None = None
+        self._forwarder = forwarder
+        self._reader = MessageReader(transport, forwarder.pool)
+        self._timers = trio.CancelScope()
+        self._sleeping_until = inf
+        self._ended = trio.Event()
+        self._announced = False
+
+    def feed(self, event: Event) -> None:
+        """Give the session an event and do what it asks. Never blocks."""
+        for output in self.session.handle(event, trio.current_time()):
+            if isinstance(output, Send):
+                self.outbound.put(output.octets)
+            elif isinstance(output, Established):
+                self._established()
+            elif isinstance(output, Close) and self.closed is None:
+                self.closed = output
+                self._ended.set()
+        if self.session.next_deadline() < self._sleeping_until:
+            self._timers.cancel()
+
+    def reset(self, notification: Notification, reason: str) -> None:
+        """End the session because of what an UPDATE said; called by the forwarder."""
+        self.feed(MessageError(NotificationError(notification.code, notification.subcode, notification.data, reason)))
+
+    async def run(self) -> Close:
+        """Run the session to its end; the connection is closed on return.
+
+        Returns:
+            how it ended.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                nursery.start_soon(self._read)
+                nursery.start_soon(self._watch_timers)
+                self.feed(TcpConnectionConfirmed() if self.incoming else TcpCrAcked())
+                await self._ended.wait()
+                await self._say_goodbye()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.transport.abort()
+            self._reader.close()
+            self.outbound.discard()
+            if self.member is not None:
+                with trio.CancelScope(shield=True):
+                    await self._forwarder.inbox.send(PeerDown(self.member))
+        return self.closed or Close("cancelled")
+
+    async def _say_goodbye(self) -> None:
+        """Send the NOTIFICATION, if any, as the last message, behind whatever write is under way."""
+        if self.closed is None:
+            return
+        with trio.move_on_after(GOODBYE_SECONDS, shield=True):
+            self.outbound.discard()
+            if self.closed.notification is not None:
+                self.outbound.put(encode_notification(self.closed.notification))
+            self.outbound.close()
+            await self.outbound.finished.wait()
+
+    def _established(self) -> None:
+        negotiated = self.session.negotiated
+        if negotiated is None:
+            raise AssertionError("established without negotiation")
+        self._reader.maximum = negotiated.maximum_length
+        self.member = self._forwarder.member(
+            settings=self.peer.settings,
+            name=self.peer.name,
+            address=self.peer.address,
+            negotiated=negotiated,
+            outbound=self.outbound,
+        )
+        self.member.reset = self.reset
+
+    async def _write(self) -> None:
+        try:
+            await self.outbound.run()
+        except TransportClosed as error:
+            self.feed(TcpConnectionFails(f"connection lost: {error}"))
+
+    async def _read(self) -> None:
+        try:
+            while not self._ended.is_set():
+                batch = await self._reader.receive_batch()
+                if batch is None:
+                    self.feed(TcpConnectionFails("connection closed by the peer"))
+                    return
+                try:
+                    await self._take(batch)
+                finally:
+                    batch.release()
+        except TransportClosed as error:
+            self.feed(TcpConnectionFails(f"connection lost: {error}"))
+
+    async def _take(self, batch: Batch) -> None:
+        """Handle the messages of one read in order. The batch stays the caller's."""
+        first = 0
+        for index in batch.others:
+            if index > first:
+                await self._updates(batch, first, index)
+            if self._ended.is_set():
+                return
+            await self._message(batch.octets(index))
+            first = index + 1
+        if first < len(batch.offsets):
+            await self._updates(batch, first, len(batch.offsets))
+        if batch.error is not None and not self._ended.is_set():
+            self._log_bad(batch.error.reason, b"")
+            self.feed(MessageError(batch.error))
+
+    async def _updates(self, batch: Batch, first: int, last: int) -> None:
+        """Hand messages `first` to `last - 1`, UPDATEs all, to the forwarder."""
+        if self._ended.is_set():
+            return
+        self.feed(UpdateMsg())
+        if self.member is None or self._ended.is_set():
+            return
+        part = batch.split(first, last)
+        try:
+            await self._forwarder.inbox.send(Updates(self.member, part))
+        except BaseException:
+            part.release()
+            raise
+        # While the forwarder let us wait we could not hear the peer; that is not its silence.
+        self.session.heard(trio.current_time())
+
+    async def _message(self, octets: bytes) -> None:
+        """One message that is no UPDATE."""
+        body = octets[HEADER_LENGTH:]
+        kind = octets[18]
+        try:
+            if kind == MessageType.KEEPALIVE:
+                self.feed(KeepAliveMsg())
+                if self.member is not None and not self._announced:
+                    self._announced = True
+                    self.peer.established(self)
+                    await self._forwarder.inbox.send(PeerUp(self.member))
+            elif kind == MessageType.OPEN:
+                self.feed(BgpOpen(decode_open(body)))
+                if self.session.state is State.OPEN_CONFIRM:
+                    self.peer.opened(self)
+            elif kind == MessageType.NOTIFICATION:
+                self.feed(NotifMsg(decode_notification(body)))
+            elif kind == MessageType.ROUTE_REFRESH:
+                message = decode_route_refresh(body)
+                self.feed(RouteRefreshMsg())
+                if self.member is not None and not self._ended.is_set():
+                    await self._forwarder.inbox.send(Refresh(self.member, message))
+        except NotificationError as error:
+            self._log_bad(error.reason, octets)
+            self.feed(MessageError(error))
+
+    async def _watch_timers(self) -> None:
+        sent = 0
+        while True:
+            with trio.CancelScope() as self._timers:
+                self._sleeping_until = self.session.next_deadline()
+                await trio.sleep_until(self._sleeping_until)
+            if self._ended.is_set():
+                await trio.sleep_forever()
+            now = trio.current_time()
+            if self.transport.octets_sent != sent or not self.outbound.queued:
+                sent = self.transport.octets_sent
+                self.session.sent(now)
+            for event in self.session.timers_due(now):
+                if isinstance(event, HoldTimerExpires) and self.transport.unread():
+                    # What the peer said is here, only we have not come to read it (RFC 4271 asks for its silence).
+                    self.session.heard(now)
+                    continue
+                self.feed(event)
+
+    def _log_bad(self, reason: str, octets: bytes) -> None:
+        shown = octets[:LOGGED_OCTETS].hex() + ("..." if len(octets) > LOGGED_OCTETS else "")
+        logger.warning("message.malformed name=%s cause=%r octets=%s", self.peer.name, reason, shown)

@@ -1,0 +1,114 @@
+"""TCP as BGP wants it: listening and connecting, with TCP-MD5 (RFC 2385) and GTSM (RFC 5082) on Linux."""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+
+import trio
+
+from trio_bgp.runtime.transport import SocketTransport
+from trio_bgp.settings import Endpoint, PeerSettings
+
+__all__ = ["connect", "listen", "protect_accepted"]
+
+TCP_MD5SIG: Final = 14
+TCP_MD5SIG_EXT: Final = 32
+TCP_MD5SIG_FLAG_PREFIX: Final = 1
+TCP_MD5SIG_MAXKEYLEN: Final = 80
+IP_MINTTL: Final = 21
+IPV6_MINHOPCOUNT: Final = 73
+BACKLOG: Final = 128
+
+
+def listen(endpoint: Endpoint, peers: Iterable[PeerSettings]) -> socket.socket:
+    """A listening socket that knows the MD5 keys of all peers of its address family.
+
+    Raises:
+        OSError: the address is in use, is not ours, or the port is privileged; the message names the endpoint.
+    """
+    family = socket.AF_INET6 if endpoint.address.version == 6 else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        for peer in peers:
+            network = peer.range if peer.address is None else peer.address
+            if peer.md5_password is not None and network is not None and network.version == endpoint.address.version:
+                set_md5(listener, network, peer.md5_password)
+        listener.bind((str(endpoint.address), endpoint.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from None
+    return listener
+
+
+async def connect(peer: PeerSettings) -> SocketTransport:
+    """Open a connection to a peer.
+
+    Raises:
+        OSError: it could not be opened.
+    """
+    if peer.address is None:
+        raise OSError(errno.EDESTADDRREQ, "a listen range cannot be connected to")
+    family = socket.AF_INET6 if peer.address.version == 6 else socket.AF_INET
+    connection = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if peer.md5_password is not None:
+            set_md5(connection, peer.address, peer.md5_password)
+        if peer.ttl_security is not None:
+            set_ttl_security(connection, family, peer.ttl_security)
+        if peer.local_address is not None:
+            await connection.bind((str(peer.local_address), 0))
+        await connection.connect((str(peer.address), peer.port))
+        return SocketTransport(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def protect_accepted(connection: socket.socket, peer: PeerSettings) -> None:
+    """Apply a peer's GTSM to a connection it opened; its MD5 key came with the listening socket."""
+    if peer.ttl_security is not None:
+        set_ttl_security(connection, connection.family, peer.ttl_security)
+
+
+def set_md5(
+    connection: socket.socket | trio.socket.SocketType,
+    peer: IPv4Address | IPv6Address | IPv4Network | IPv6Network,
+    password: str,
+) -> None:
+    """Install a TCP-MD5 key for a peer or a range of peers (Linux `struct tcp_md5sig`).
+
+    Raises:
+        OSError: the system has no TCP-MD5, or the key is longer than 80 octets.
+    """
+    key = password.encode()
+    if len(key) > TCP_MD5SIG_MAXKEYLEN:
+        raise OSError(errno.EINVAL, f"an MD5 key has at most {TCP_MD5SIG_MAXKEYLEN} octets")
+    if isinstance(peer, IPv4Address | IPv6Address):
+        address, prefix, option, flags = peer, 0, TCP_MD5SIG, 0
+    else:
+        address, prefix = peer.network_address, peer.prefixlen
+        option, flags = TCP_MD5SIG_EXT, TCP_MD5SIG_FLAG_PREFIX
+    if address.version == 4:
+        storage = struct.pack("=HH4s", socket.AF_INET, 0, address.packed)
+    else:
+        storage = struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, address.packed, 0)
+    value = storage.ljust(128, b"\0") + struct.pack("=BBHi", flags, prefix, len(key), 0)
+    connection.setsockopt(socket.IPPROTO_TCP, option, value + key.ljust(TCP_MD5SIG_MAXKEYLEN, b"\0"))
+
+
+def set_ttl_security(connection: socket.socket | trio.socket.SocketType, family: int, hops: int) -> None:
+    """Send with TTL 255 and take only packets that came over at most `hops` hops (RFC 5082, section 3)."""
+    if family == socket.AF_INET6:
+        connection.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
+        connection.setsockopt(socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT, 256 - hops)
+    else:
+        connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+        connection.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 256 - hops)

@@ -1,0 +1,250 @@
+"""The whole daemon but its command line: listeners, peers, the forwarder, and a graceful end."""
+
+import logging
+import random
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+import attrs
+import trio
+
+from trio_bgp.passthrough.pool import BufferPool
+from trio_bgp.runtime import sockets
+from trio_bgp.runtime.forwarder import Forwarder
+from trio_bgp.runtime.peer import Connect, Peer, refuse
+from trio_bgp.runtime.transport import SocketTransport, Transport
+from trio_bgp.session.fsm import State
+from trio_bgp.settings import Endpoint, PeerSettings, Settings
+from trio_bgp.wire.notification import Notification, shutdown_communication
+from trio_bgp.wire.numbers import CeaseSubcode, ErrorCode
+
+__all__ = ["PeerStatistics", "Speaker"]
+
+logger = logging.getLogger("trio_bgp.speaker")
+
+STOP_SECONDS: Final = 2.0
+"""How long a graceful stop may take."""
+REFUSALS: Final = 16
+"""Unwanted connections that are told so at the same time; further ones are closed without a word."""
+ACCEPT_ERROR_SECONDS: Final = 0.1
+
+
+@attrs.frozen
+class PeerStatistics:
+    """A snapshot of one peer."""
+
+    name: str
+    address: IPv4Address | IPv6Address
+    peer_as: int
+    state: State
+    messages_in: int
+    messages_out: int
+    octets_out: int
+    prefixes: int
+    queued: int
+    """Octets waiting to be sent."""
+    behind: bool
+
+
+class Speaker:
+    """A BGP speaker with all its peers.
+
+    Args:
+        settings: the configuration.
+        connect: opens connections to peers; tests replace it.
+        rng: for timer jitter.
+        pool: read buffers; a new pool if not given.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        connect: Connect = sockets.connect,
+        rng: random.Random | None = None,
+        pool: BufferPool | None = None,
+    ) -> None:
+        self.settings = settings
+        self.forwarder = Forwarder(settings, pool)
+        self.peers: dict[IPv4Address | IPv6Address, Peer] = {}
+        self._connect = connect
+        self._rng = random.Random() if rng is None else rng
+        self._peers_nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery | None = None
+        self._stopping = trio.Event()
+        self._stop_text = ""
+        self._refusals = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[list[Endpoint]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled or until `shutdown` has done its work.
+
+        Started with the addresses it listens on.
+
+        Raises:
+            OSError: an address cannot be listened on.
+        """
+        listeners: list[socket.socket] = []
+        try:
+            listeners += [sockets.listen(endpoint, self.settings.peers) for endpoint in self.settings.speaker.listen]
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await nursery.start(self.forwarder.run)
+                async with trio.open_nursery() as peers:
+                    self._peers_nursery = peers
+                    for settings in self.settings.peers:
+                        if settings.address is not None:
+                            self._add(settings, settings.name, settings.address)
+                    for listener in listeners:
+                        nursery.start_soon(self._accept_from, listener)
+                    await trio.lowlevel.checkpoint()
+                    task_status.started([_endpoint(listener) for listener in listeners])
+                    await self._stopping.wait()
+                    self._stop_peers()
+                    peers.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
+                nursery.cancel_scope.cancel()
+        finally:
+            self._nursery = self._peers_nursery = None
+            for listener in listeners:
+                listener.close()
+
+    def shutdown(self, text: str = "") -> None:
+        """Stop gracefully: Cease/Administrative Shutdown with `text` (RFC 9003) to every peer, then `run` returns."""
+        self._stop_text = text
+        self._stopping.set()
+
+    def accept(self, transport: Transport) -> None:
+        """Take a connection that somebody opened to us; it belongs to the speaker from here on."""
+        if self._nursery is None or self._peers_nursery is None or self._stopping.is_set():
+            transport.abort()
+            return
+        address = _normal(transport.peer_address)
+        peer = self.peers.get(address)
+        if peer is None:
+            peer = self._dynamic(address)
+        if peer is None:
+            logger.warning("connection.refused address=%s cause='no such peer is configured'", address)
+            self._refuse(transport, CeaseSubcode.CONNECTION_REJECTED)
+            return
+        if isinstance(transport, SocketTransport):
+            try:
+                sockets.protect_accepted(transport.socket, peer.settings)
+            except OSError as error:
+                logger.warning("connection.refused address=%s cause=%r", address, str(error))
+                transport.abort()
+                return
+        if not peer.accept(transport):
+            self._refuse(transport, CeaseSubcode.CONNECTION_COLLISION_RESOLUTION)
+
+    def statistics(self) -> list[PeerStatistics]:
+        """A snapshot of every peer."""
+        found = []
+        for peer in self.peers.values():
+            member = next((each.member for each in peer.connections if each.member is not None), None)
+            found.append(
+                PeerStatistics(
+                    name=peer.name,
+                    address=peer.address,
+                    peer_as=peer.settings.peer_as,
+                    state=peer.state,
+                    messages_in=0 if member is None else member.messages_in,
+                    messages_out=0 if member is None else member.messages_out,
+                    octets_out=0 if member is None else member.octets_out,
+                    prefixes=0 if member is None else sum(member.source.prefixes.values()),
+                    queued=0 if member is None else member.outbound.queued,
+                    behind=member is not None and member.behind is not None,
+                )
+            )
+        return found
+
+    def _add(
+        self, settings: PeerSettings, name: str, address: IPv4Address | IPv6Address, *, dynamic: bool = False
+    ) -> Peer:
+        if self._peers_nursery is None:
+            raise AssertionError("the speaker is not running")
+        peer = Peer(
+            self.settings.speaker,
+            settings,
+            name=name,
+            address=address,
+            forwarder=self.forwarder,
+            connect=self._connect,
+            rng=self._rng,
+            dynamic=dynamic,
+        )
+        self.peers[address] = peer
+        self._peers_nursery.start_soon(self._run_peer, peer)
+        return peer
+
+    async def _run_peer(self, peer: Peer) -> None:
+        try:
+            await peer.run()
+        finally:
+            self.peers.pop(peer.address, None)
+
+    def _dynamic(self, address: IPv4Address | IPv6Address) -> Peer | None:
+        """A peer for a connection from inside a listen range, the most specific one that has the address."""
+        ranges = [
+            settings
+            for settings in self.settings.peers
+            if settings.range is not None and address.version == settings.range.version and address in settings.range
+        ]
+        if not ranges:
+            return None
+        settings = max(ranges, key=lambda each: 0 if each.range is None else each.range.prefixlen)
+        return self._add(settings, f"{settings.name}/{address}", address, dynamic=True)
+
+    def _refuse(self, transport: Transport, subcode: CeaseSubcode) -> None:
+        if self._nursery is None or self._refusals >= REFUSALS:
+            transport.abort()
+            return
+        self._refusals += 1
+        self._nursery.start_soon(self._refuse_and_count, transport, subcode)
+
+    async def _refuse_and_count(self, transport: Transport, subcode: CeaseSubcode) -> None:
+        try:
+            await refuse(transport, subcode)
+        finally:
+            self._refusals -= 1
+
+    async def _accept_from(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(listener)
+                continue
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                # Out of file descriptors or memory: connections in the backlog can wait.
+                logger.error("accept.failed cause=%r", str(error))
+                await trio.sleep(ACCEPT_ERROR_SECONDS)
+                continue
+            try:
+                transport = SocketTransport(connection)
+            except OSError:
+                connection.close()  # it was gone before we looked
+                continue
+            self.accept(transport)
+            await trio.lowlevel.checkpoint()
+
+    def _stop_peers(self) -> None:
+        notification = Notification(
+            ErrorCode.CEASE, CeaseSubcode.ADMINISTRATIVE_SHUTDOWN, shutdown_communication(self._stop_text)
+        )
+        for peer in list(self.peers.values()):
+            peer.stop(notification)
+
+
+def _endpoint(listener: socket.socket) -> Endpoint:
+    host, port = listener.getsockname()[:2]
+    return Endpoint(ip_address(host), port)
+
+
+def _normal(text: str) -> IPv4Address | IPv6Address:
+    """A peer's address as configurations write it: no scope id, IPv4 as IPv4."""
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,157 @@
+"""From two OPEN messages to what both sides may do (RFC 4271 section 6.2, RFC 5492)."""
+
+from ipaddress import IPv4Address
+
+import attrs
+
+from trio_bgp.settings import PeerSettings, SpeakerSettings
+from trio_bgp.wire.capabilities import (
+    BgpRole,
+    Capability,
+    EnhancedRouteRefresh,
+    ExtendedMessage,
+    ExtendedNextHop,
+    FourOctetAs,
+    Fqdn,
+    GracefulRestart,
+    Multiprotocol,
+    RouteRefresh,
+    encode_capability,
+)
+from trio_bgp.wire.notification import NotificationError
+from trio_bgp.wire.numbers import (
+    AS_TRANS,
+    EXTENDED_MESSAGE_LENGTH,
+    IPV4_UNICAST,
+    MAXIMUM_MESSAGE_LENGTH,
+    ErrorCode,
+    Family,
+    OpenMessageErrorSubcode,
+    family_name,
+)
+from trio_bgp.wire.open import Open
+
+__all__ = ["Negotiated", "make_open", "negotiate"]
+
+
+@attrs.frozen(kw_only=True)
+class Negotiated:
+    """What a session's two OPEN messages agree on."""
+
+    peer_as: int
+    bgp_identifier: int
+    """The peer's, as a 32-bit number."""
+    hold_time: int
+    """The smaller of both, in seconds; 0: no KEEPALIVEs and no hold timer."""
+    asn4: bool
+    families: frozenset[Family]
+    add_path_receive: frozenset[Family] = frozenset()
+    add_path_send: frozenset[Family] = frozenset()
+    extended_message: bool = False
+    route_refresh: bool = False
+    enhanced_route_refresh: bool = False
+    graceful_restart: GracefulRestart | None = None
+    """The peer's capability."""
+    role: int | None = None
+    """The peer's BGP Role (RFC 9234)."""
+    extended_next_hop: frozenset[tuple[Family, int]] = frozenset()
+    external: bool = True
+    capabilities: tuple[Capability, ...] = ()
+    """All of the peer's."""
+
+    @property
+    def maximum_length(self) -> int:
+        """Octets of the longest message either side may send, header included (RFC 8654)."""
+        return EXTENDED_MESSAGE_LENGTH if self.extended_message else MAXIMUM_MESSAGE_LENGTH
+
+    @property
+    def keepalive_time(self) -> float:
+        """Seconds between KEEPALIVEs: a third of the hold time (RFC 4271, section 4.4)."""
+        return self.hold_time / 3
+
+
+def make_open(speaker: SpeakerSettings, peer: PeerSettings) -> Open:
+    """The OPEN we send to a peer."""
+    capabilities: list[Capability] = [Multiprotocol(family) for family in peer.families]
+    capabilities += [RouteRefresh(), EnhancedRouteRefresh(), FourOctetAs(speaker.local_as)]
+    if peer.extended_message:
+        capabilities.append(ExtendedMessage())
+    # No family and no time: we only say that we send End-of-RIB and understand it (RFC 4724, section 3).
+    capabilities.append(GracefulRestart(restarting=False, notification=False, restart_time=0, families=()))
+    if speaker.hostname:
+        capabilities.append(Fqdn(speaker.hostname))
+    return Open(
+        my_as=speaker.local_as if speaker.local_as <= 0xFFFF else AS_TRANS,
+        hold_time=peer.hold_time,
+        bgp_identifier=speaker.bgp_identifier,
+        capabilities=tuple(capabilities),
+    )
+
+
+def negotiate(speaker: SpeakerSettings, peer: PeerSettings, local: Open, remote: Open) -> Negotiated:
+    """Compare the OPEN we sent with the one we got.
+
+    Raises:
+        NotificationError: 2/2 the peer's AS is not the configured one; 2/3 an internal peer has our identifier
+            (RFC 6286); 2/7 there is no address family in common, or the peer has no 4-octet AS numbers.
+    """
+    error = ErrorCode.OPEN_MESSAGE_ERROR
+    if remote.peer_as != peer.peer_as:
+        raise NotificationError(
+            error,
+            OpenMessageErrorSubcode.BAD_PEER_AS,
+            reason=f"the peer says AS {remote.peer_as}, AS {peer.peer_as} is configured",
+        )
+    external = peer.peer_as != speaker.local_as
+    if not external and remote.bgp_identifier == speaker.bgp_identifier:
+        raise NotificationError(
+            error,
+            OpenMessageErrorSubcode.BAD_BGP_IDENTIFIER,
+            reason=f"the peer has our BGP Identifier {IPv4Address(remote.bgp_identifier)}",
+        )
+    asn4 = any(isinstance(capability, FourOctetAs) for capability in remote.capabilities)
+    if not asn4:
+        raise NotificationError(
+            error,
+            OpenMessageErrorSubcode.UNSUPPORTED_CAPABILITY,
+            encode_capability(FourOctetAs(speaker.local_as)),
+            "the peer has no 4-octet AS number capability (RFC 6793); such peers are not supported yet",
+        )
+    offered = {capability.family for capability in remote.capabilities if isinstance(capability, Multiprotocol)}
+    if not offered:
+        offered = {IPV4_UNICAST}  # RFC 4760, section 8: without the capability a peer speaks IPv4 unicast
+    families = frozenset(offered.intersection(peer.families))
+    if not families:
+        raise NotificationError(
+            error,
+            OpenMessageErrorSubcode.UNSUPPORTED_CAPABILITY,
+            b"".join(encode_capability(Multiprotocol(family)) for family in peer.families),
+            f"no address family in common: the peer offers {', '.join(map(family_name, sorted(offered)))}",
+        )
+
+    def both(kind: type[Capability]) -> bool:
+        return any(isinstance(capability, kind) for capability in local.capabilities) and any(
+            isinstance(capability, kind) for capability in remote.capabilities
+        )
+
+    graceful = next((each for each in remote.capabilities if isinstance(each, GracefulRestart)), None)
+    return Negotiated(
+        peer_as=remote.peer_as,
+        bgp_identifier=remote.bgp_identifier,
+        hold_time=min(local.hold_time, remote.hold_time),
+        asn4=asn4,
+        families=families,
+        extended_message=both(ExtendedMessage),
+        route_refresh=both(RouteRefresh),
+        enhanced_route_refresh=both(EnhancedRouteRefresh),
+        graceful_restart=graceful,
+        role=next((each.role for each in remote.capabilities if isinstance(each, BgpRole)), None),
+        extended_next_hop=frozenset(
+            entry
+            for capability in remote.capabilities
+            if isinstance(capability, ExtendedNextHop)
+            for entry in capability.entries
+        ),
+        external=external,
+        capabilities=remote.capabilities,
+    )
