@@ -12,7 +12,16 @@ import attrs
 
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family
 
-__all__ = ["Endpoint", "NextHopCheck", "PeerSettings", "Role", "Settings", "SpeakerSettings"]
+__all__ = [
+    "Endpoint",
+    "LogFormat",
+    "LogSettings",
+    "NextHopCheck",
+    "PeerSettings",
+    "Role",
+    "Settings",
+    "SpeakerSettings",
+]
 
 DEFAULT_HOLD_TIME: Final = 90
 DEFAULT_CONNECT_RETRY_TIME: Final = 30.0
@@ -67,7 +76,7 @@ class PeerSettings:
     hold_time: int = DEFAULT_HOLD_TIME
     """Offered in the OPEN; 0, or at least 3 (RFC 4271, section 4.2)."""
     connect_retry_time: float = DEFAULT_CONNECT_RETRY_TIME
-    """The ConnectRetryTimer's first value; it doubles up to eight times this while attempts fail, with jitter."""
+    """The ConnectRetryTimer; the first retries come sooner, doubling up to it, with jitter."""
     extended_message: bool = True
     """Offer messages of up to 65,535 octets (RFC 8654)."""
     max_prefixes: int | None = None
@@ -95,9 +104,26 @@ class SpeakerSettings:
     """Offered in the FQDN capability when given."""
 
 
+class LogFormat(enum.Enum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@attrs.frozen
+class LogSettings:
+    """What is logged, to standard error."""
+
+    level: str = "info"
+    """`debug`, `info`, `warning` or `error`."""
+    format: LogFormat = LogFormat.TEXT
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """A whole configuration."""
 
     speaker: SpeakerSettings
     peers: tuple[PeerSettings, ...] = ()
+    log: LogSettings = LogSettings()

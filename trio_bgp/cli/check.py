@@ -1,0 +1,39 @@
+"""`trio-bgp check`: is a configuration right?"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from trio_bgp.config import ConfigError, load_settings
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "check",
+        help="check a configuration file",
+        description="Check a configuration file. All problems are listed, each with file, line, key, what was found "
+        "and what is accepted. Exit status 0 if there are none, else 1.",
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a TOML file")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check `arguments.config`; 0 if it is right, else 1."""
+    try:
+        settings = load_settings(arguments.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    ranges = sum(peer.range is not None for peer in settings.peers)
+    counts = (
+        (len(settings.peers) - ranges, "peer"),
+        (ranges, "range"),
+        (len(settings.speaker.listen), "listener"),
+    )
+    summary = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
+    print(f"{arguments.config}: ok: {summary}")
+    return 0

@@ -1,0 +1,108 @@
+"""`trio-bgp run`: the daemon, in the foreground."""
+
+import argparse
+import gc
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from trio_bgp import __version__, log
+from trio_bgp.config import ConfigError, load_settings
+from trio_bgp.runtime.speaker import Speaker
+from trio_bgp.settings import Settings
+
+__all__ = ["add_parser", "run"]
+
+logger = logging.getLogger("trio_bgp.run")
+
+DEFAULT_PATHS: Final = (Path("config.toml"), Path("/etc/trio-bgp/config.toml"))
+YOUNG_OBJECTS: Final = 100_000
+"""New objects between two collections of the youngest: paths live long and form no cycles, looking often is waste."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run the daemon in the foreground",
+        description="Run the daemon in the foreground and log to standard error. SIGTERM or SIGINT ends all sessions "
+        "with Cease/Administrative Shutdown; a second one ends the process at once.",
+    )
+    parser.add_argument(
+        "config",
+        type=Path,
+        nargs="?",
+        metavar="CONFIG",
+        help=f"a TOML file (default: the first there is of {', '.join(map(str, DEFAULT_PATHS))})",
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until told to stop: 0; 1 if the configuration is wrong or an address cannot be listened on."""
+    status = 0
+    path: Path | None = arguments.config
+    if path is None:
+        path = next((each for each in DEFAULT_PATHS if each.exists()), DEFAULT_PATHS[0])
+    try:
+        settings = load_settings(path)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    log.configure(settings.log)
+    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
+    try:
+        trio.run(_serve, settings, path)
+    except* OSError as group:
+        for cause in _leaves(group):
+            logger.error("speaker.failed cause=%r", str(cause))
+        status = 1
+    return status
+
+
+async def _serve(settings: Settings, path: Path) -> None:
+    speaker = Speaker(settings)
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            nursery.start_soon(_watch_signals, speaker, signals, nursery.cancel_scope)
+            endpoints = await nursery.start(_run_speaker, speaker, nursery.cancel_scope)
+            logger.info(
+                "speaker.started version=%s config=%s as=%d listen=%s peers=%d",
+                __version__,
+                path,
+                settings.speaker.local_as,
+                ",".join(map(str, endpoints)) or "-",
+                len(settings.peers),
+            )
+            await trio.sleep_forever()
+
+
+async def _run_speaker(speaker: Speaker, scope: trio.CancelScope, task_status: trio.TaskStatus[object]) -> None:
+    await speaker.run(task_status=task_status)
+    logger.info("speaker.stopped")
+    scope.cancel()
+
+
+async def _watch_signals(speaker: Speaker, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    stopping = False
+    async for number in signals:
+        name = signal.Signals(number).name
+        if stopping:
+            logger.warning("speaker.aborted signal=%s", name)
+            scope.cancel()
+            return
+        stopping = True
+        logger.info("speaker.stopping signal=%s", name)
+        speaker.shutdown()
+
+
+def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:
+    found: list[OSError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
