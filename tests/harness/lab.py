@@ -1,0 +1,96 @@
+"""Whole daemons over in-memory streams, with scripted speakers around them."""
+
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+from typing import Any
+
+import attrs
+import trio
+import trio.testing
+
+from tests.harness.decoder import V4, V6, Family
+from tests.harness.speaker import ScriptedSpeaker
+from trio_bgp.runtime.speaker import Speaker
+from trio_bgp.runtime.transport import StreamTransport
+from trio_bgp.settings import PeerSettings, Settings, SpeakerSettings
+from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST
+
+LOCAL_AS = 65000
+
+
+def address_of(number: int) -> str:
+    """The address of peer `number`."""
+    return f"192.0.2.{number}"
+
+
+def peer_settings(number: int, **changes: Any) -> PeerSettings:
+    """Settings of peer `number`, AS 65000 + number, passive, both families, no first-AS check."""
+    settings = PeerSettings(
+        name=f"p{number}",
+        address=ip_address(address_of(number)),
+        peer_as=65000 + number,
+        passive=True,
+        enforce_first_as=False,
+        families=(IPV4_UNICAST, IPV6_UNICAST),
+        hold_time=0,
+    )
+    return attrs.evolve(settings, **changes)
+
+
+class Lab:
+    """A running daemon.
+
+    Attributes:
+        speaker: the daemon.
+        nursery: where scripted speakers run.
+    """
+
+    def __init__(self, speaker: Speaker, nursery: trio.Nursery) -> None:
+        self.speaker = speaker
+        self.nursery = nursery
+
+    async def join(
+        self,
+        number: int,
+        *,
+        families: tuple[Family, ...] = (V4, V6),
+        lockstep: bool = False,
+        wait: bool = True,
+        **options: Any,
+    ) -> ScriptedSpeaker:
+        """Connect as peer `number`; with `wait` until the session is up and quiet."""
+        make = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
+        ours, theirs = make()
+        options = {"asn": 65000 + number, "identifier": 0x0A000000 + number, **options}
+        client = ScriptedSpeaker(ours, families=families, **options)
+        self.speaker.accept(StreamTransport(theirs, peer_address=address_of(number)))
+        self.nursery.start_soon(client.run)
+        if wait:
+            await self.settle()
+        return client
+
+    async def settle(self) -> None:
+        """Wait until nobody has anything left to do."""
+        await trio.testing.wait_all_tasks_blocked(0.001)
+
+    def member(self, number: int) -> Any:
+        """The forwarder's member of peer `number`."""
+        return next(each for each in self.speaker.forwarder.members if each.name == f"p{number}")
+
+
+@contextlib.asynccontextmanager
+async def lab(*peers: PeerSettings, seed: int = 0) -> AsyncIterator[Lab]:
+    """Run a daemon with these peers; when the block ends, every buffer must be back in the pool."""
+    settings = Settings(
+        speaker=SpeakerSettings(local_as=LOCAL_AS, bgp_identifier=0x0AFF0001),
+        peers=tuple(peers),
+    )
+    speaker = Speaker(settings, rng=random.Random(seed))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: speaker.run(task_status=task_status))
+        yield Lab(speaker, nursery)
+        await trio.testing.wait_all_tasks_blocked(0.001)
+        nursery.cancel_scope.cancel()
+    assert speaker.forwarder.pool.outstanding == 0, "slabs were not given back"
