@@ -27,7 +27,9 @@ class EgressCounters:
     unchanged: int = 0
     """Received octets, as they were."""
     repacked: int = 0
-    """Written here: the wanted part of a message, a replacement, a replay."""
+    """Written here because of a received message: its wanted part, a replacement."""
+    replayed: int = 0
+    """Written here to tell what there was before: replays, catching up, End-of-RIB."""
     too_long: int = 0
     """Parts that no receiver of the group could take in one message and that were withdrawn instead."""
 
@@ -143,7 +145,7 @@ class Egress:
             member.messages_out += message.count
             member.octets_out += len(message)
             member.outbound.put(message)
-            self.counters.repacked += message.count
+            self.counters.replayed += message.count
 
     def repack(self, group: Group, parts: Sequence[Part]) -> Repacked:
         """Write parts for a group, reporting what is too long for it."""

@@ -88,7 +88,9 @@ class ForwarderStatistics:
     messages_unchanged: int
     """Sent as the received octets."""
     messages_repacked: int
-    """Sent as octets written here: wanted parts, replacements, replays, End-of-RIB."""
+    """Sent as octets written here because of a received message: wanted parts, replacements."""
+    messages_replayed: int
+    """Sent to tell what there was before: replays, catching up, End-of-RIB."""
     messages_withheld: int
     """Received UPDATEs that changed nothing for anybody."""
     messages_repaired: int
@@ -101,7 +103,7 @@ class ForwarderStatistics:
 
     @property
     def share_unchanged(self) -> float:
-        """Of the messages sent, the share that are the received octets; 1 if none was sent."""
+        """Of the messages sent because one was received, the share that are its octets; 1 if none was sent."""
         sent = self.messages_unchanged + self.messages_repacked
         return self.messages_unchanged / sent if sent else 1.0
 
@@ -289,6 +291,7 @@ class Forwarder:
             octets_in=counters.octets,
             messages_unchanged=egress.counters.unchanged,
             messages_repacked=egress.counters.repacked,
+            messages_replayed=egress.counters.replayed,
             messages_withheld=counters.withheld,
             messages_repaired=counters.repaired,
             octets_out=self._octets_out_gone + sum(member.octets_out for member in self.members),

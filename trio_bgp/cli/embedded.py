@@ -1,0 +1,117 @@
+"""Small speakers inside the process, for the demo: they announce, listen, and know what they hold."""
+
+import trio
+
+from trio_bgp.wire.attributes import AttributeContext, parse_attributes
+from trio_bgp.wire.capabilities import EnhancedRouteRefresh, ExtendedMessage, FourOctetAs, Multiprotocol, RouteRefresh
+from trio_bgp.wire.header import HEADER_LENGTH, KEEPALIVE, scan
+from trio_bgp.wire.nlri import split_nlri, split_prefixes
+from trio_bgp.wire.numbers import (
+    EXTENDED_MESSAGE_LENGTH,
+    IPV4_UNICAST,
+    IPV6_UNICAST,
+    Family,
+    MessageType,
+)
+from trio_bgp.wire.open import Open, encode_open
+from trio_bgp.wire.update import sections
+
+__all__ = ["EmbeddedSpeaker"]
+
+CONTEXT = AttributeContext()
+
+
+class EmbeddedSpeaker:
+    """One session's other side.
+
+    Args:
+        name: for display.
+        asn: its AS number.
+        identifier: its BGP Identifier.
+        stream: the connection.
+
+    Attributes:
+        table: for each route received and not withdrawn, its AS_PATH octets.
+        updates: UPDATEs received.
+        octets: octets of them.
+        end_of_rib: families whose End-of-RIB came.
+    """
+
+    def __init__(self, name: str, asn: int, identifier: int, stream: trio.abc.Stream) -> None:
+        self.name = name
+        self.asn = asn
+        self.table: dict[tuple[Family, bytes], bytes] = {}
+        self.updates = 0
+        self.octets = 0
+        self.end_of_rib: set[Family] = set()
+        self.established = trio.Event()
+        self.closed = False
+        self._stream = stream
+        self._identifier = identifier
+
+    async def run(self) -> None:
+        """Open the session and listen until the connection ends."""
+        capabilities = (
+            Multiprotocol(IPV4_UNICAST),
+            Multiprotocol(IPV6_UNICAST),
+            RouteRefresh(),
+            EnhancedRouteRefresh(),
+            FourOctetAs(self.asn),
+            ExtendedMessage(),
+        )
+        message = Open(my_as=self.asn, hold_time=0, bgp_identifier=self._identifier, capabilities=capabilities)
+        octets = bytearray()
+        try:
+            await self._stream.send_all(encode_open(message))
+            while received := await self._stream.receive_some(262144):
+                octets += received
+                found = scan(octets, 0, len(octets), EXTENDED_MESSAGE_LENGTH)
+                ends = [*found.offsets[1:], found.end]
+                for start, end in zip(found.offsets, ends, strict=True):
+                    await self._take(bytes(octets[start:end]))
+                del octets[: found.end]
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        self.closed = True
+
+    async def say(self, octets: bytes) -> None:
+        """Send whole messages."""
+        await self._stream.send_all(octets)
+
+    async def leave(self) -> None:
+        """End the connection without a word."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def _take(self, message: bytes) -> None:
+        kind = message[18]
+        if kind == MessageType.OPEN:
+            await self.say(KEEPALIVE)
+        elif kind == MessageType.KEEPALIVE:
+            self.established.set()
+        elif kind == MessageType.UPDATE:
+            self._update(message)
+
+    def _update(self, message: bytes) -> None:
+        self.updates += 1
+        self.octets += len(message)
+        withdrawn_end, attributes_end = sections(message, 0, len(message))
+        if len(message) == HEADER_LENGTH + 4:
+            self.end_of_rib.add(IPV4_UNICAST)
+            return
+        parsed = parse_attributes(message[withdrawn_end + 2 : attributes_end], CONTEXT)
+        for nlri in split_prefixes(message[HEADER_LENGTH + 2 : withdrawn_end], 32):
+            self.table.pop((IPV4_UNICAST, nlri), None)
+        if parsed.mp_unreach is not None:
+            family = parsed.mp_unreach.family
+            gone = parsed.octets[parsed.mp_unreach.nlri_start : parsed.mp_unreach.nlri_end]
+            if not gone:
+                self.end_of_rib.add(family)
+            for nlri in split_nlri(family, gone, add_path=False):
+                self.table.pop((family, nlri), None)
+        if parsed.mp_reach is not None:
+            family = parsed.mp_reach.family
+            octets = parsed.octets[parsed.mp_reach.nlri_start : parsed.mp_reach.nlri_end]
+            for nlri in split_nlri(family, octets, add_path=False):
+                self.table[family, nlri] = parsed.as_path
+        for nlri in split_prefixes(message[attributes_end:], 32):
+            self.table[IPV4_UNICAST, nlri] = parsed.as_path
