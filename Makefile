@@ -29,7 +29,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not interop" --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -q -m "not interop" --cov --cov-report=term:skip-covered --cov-fail-under=75
 
 fix: $(STAMP)
 	$(BIN)/ruff format .

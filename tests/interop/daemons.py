@@ -214,10 +214,10 @@ class Bird(Daemon):
     def write(self) -> None:
         """Write the configuration with the present static routes."""
         blocks = {4: "", 6: ""}
-        for prefix, (med, communities) in self.static.items():
+        for prefix, (_, communities) in self.static.items():
             adds = "".join(f" bgp_community.add(({each.replace(':', ',')}));" for each in communities)
             hop = f" bgp_next_hop = {self.next_hop(prefix)};"
-            block = f"route {prefix} blackhole {{ bgp_med = {med};{hop}{adds} }};\n"
+            block = f"route {prefix} blackhole {{{hop}{adds} }};\n"
             blocks[6 if ":" in prefix else 4] += block
         statics = "".join(
             f"protocol static s{version} {{ ipv{version}; {block} }}\n" for version, block in blocks.items()
@@ -227,13 +227,14 @@ router id 10.0.0.{self.number};
 log "{self.folder}/log" all;
 protocol device {{}}
 {statics}
+filter out_ {{ if source != RTS_STATIC then reject; bgp_med = 7; accept; }}
 protocol bgp up {{
   local {self.address} port {self.port + 1} as {self.asn};
   neighbor {RS_ADDRESS} port {self.port} as {RS_AS};
   multihop; strict bind yes; enforce first as off; connect retry time 1; connect delay time 1; error wait time 1,3;
   {self.options}
-  ipv4 {{ import all; export where source = RTS_STATIC; next hop keep; }};
-  ipv6 {{ import all; export where source = RTS_STATIC; next hop keep; }};
+  ipv4 {{ import all; export filter out_; next hop keep; }};
+  ipv6 {{ import all; export filter out_; next hop keep; }};
 }}
 """)
 
@@ -287,7 +288,9 @@ class Frr(Daemon):
         (self.folder / "conf").write_text(f"""
 hostname frr{self.number}
 log file {self.folder}/log
+bgp as-path access-list LOCAL permit ^$
 route-map OUT permit 10
+ match as-path LOCAL
  set metric 7
  set ip next-hop 192.0.2.{self.number}
  set ipv6 next-hop global 2001:db8:ffff::{self.number}
@@ -459,7 +462,7 @@ class OpenBgpd(Daemon):
         networks = ""
         for prefix, (med, communities) in self.networks.items():
             sets = "".join(f" community {each}" for each in communities)
-            networks += f"network {prefix} set {{ med {med} nexthop {self.next_hop(prefix)}{sets} }}\n"
+            networks += f"network {prefix} set {{ med {med}{sets} }}\n"
         path = self.folder / "conf"
         path.write_text(f"""
 AS {self.asn}
@@ -480,6 +483,9 @@ neighbor {RS_ADDRESS} {{
 }}
 allow from any
 allow to any
+match to any prefix 0.0.0.0/0 prefixlen >= 0 set {{ nexthop 192.0.2.{self.number} }}
+match to any prefix ::/0 prefixlen >= 0 set {{ nexthop 2001:db8:ffff::{self.number} }}
+match to any set {{ nexthop no-modify }}
 """)
         path.chmod(0o600)
 

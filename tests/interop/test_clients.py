@@ -36,7 +36,7 @@ def check_route(daemon: Daemon, route: Route, source: Daemon, prefix: str) -> No
         assert route.communities == (f"{source.asn}:100",)
 
 
-@pytest.mark.parametrize("client", CLIENTS, ids=[each.__name__ for each in CLIENTS])  # type: ignore[attr-defined]
+@pytest.mark.parametrize("client", CLIENTS, ids=[each.__name__ for each in CLIENTS])
 def test_a_daemon_with_itself(client: Callable[[int, Path, int], Daemon], tmp_path: Path) -> None:
     """One announces, the other and a late joiner hold exactly the routes; withdraw, refresh and loss are told."""
     port = 17910

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from trio_bgp.config import ConfigError, load_settings
+from trio_bgp.config import ConfigError, load_settings, printable
 
 __all__ = ["add_parser", "run"]
 
@@ -35,5 +35,5 @@ def run(arguments: argparse.Namespace) -> int:
         (len(settings.speaker.listen), "listener"),
     )
     summary = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
-    print(f"{arguments.config}: ok: {summary}")
+    print(f"{printable(str(arguments.config))}: ok: {summary}")
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import shutil
 import sys
 from ipaddress import IPv4Address, ip_address
 from typing import Final
@@ -9,15 +10,16 @@ from typing import Final
 import trio
 import trio.testing
 
-from trio_bgp.cli.embedded import EmbeddedSpeaker
+from trio_bgp.cli.embedded import EmbeddedSpeaker, Held
 from trio_bgp.cli.sample_table import SampleRoute, make_prefixes, make_routes, messages
 from trio_bgp.passthrough.mask import describe
+from trio_bgp.runtime.forwarder import ForwarderStatistics
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.runtime.transport import StreamTransport
 from trio_bgp.settings import PeerSettings, Settings, SpeakerSettings
-from trio_bgp.wire.as_path import decode_as_path, format_as_path
+from trio_bgp.wire.as_path import format_as_path
 from trio_bgp.wire.nlri import format_nlri
-from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family
+from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family, SegmentType
 from trio_bgp.wire.update import pack_ipv4_withdrawal, pack_mp_withdrawal
 
 __all__ = ["Demo", "add_parser", "run"]
@@ -28,6 +30,12 @@ SHARE_IPV6: Final = 0.1
 SHARE_OVERLAP: Final = 0.3
 """Of each sender's prefixes, how many another sender announces too."""
 SLICES: Final = 40
+SESSION_SECONDS: Final = 10.0
+"""How long a session may take to come up."""
+SAMPLE_SECONDS: Final = 0.15
+"""After this long everybody who is to get a message has it."""
+QUIET_SECONDS: Final = 0.3
+STOP_SECONDS: Final = 5.0
 
 Key = tuple[Family, bytes]
 
@@ -39,19 +47,27 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="watch a route server forward a realistic table",
         description="Run a whole route server in memory, with four senders that announce a realistic table made from a "
         "seed, receivers, a late joiner, changes, and a sender that leaves. It ends by itself and checks that every "
-        "receiver holds exactly what it should: exit status 1 if not.",
+        "peer holds exactly what it should, attributes octet for octet: exit status 1 if not.",
     )
     parser.add_argument("--seed", type=int, default=1, help="another seed is another table (default: %(default)s)")
     parser.add_argument(
         "--prefixes", type=int, default=20000, metavar="N", help="prefixes of all senders together (%(default)s)"
     )
     parser.add_argument("--receivers", type=int, default=8, metavar="N", help="receiving peers (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="about how long to run (%(default)s)")
+    parser.add_argument(
+        "--duration",
+        "--seconds",
+        dest="seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="about how long to run, in seconds (%(default)s)",
+    )
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo; 0 if every receiver ended with exactly the expected routes, else 1."""
+    """Run the demo; 0 if every peer ended with exactly the expected routes, else 1."""
     if arguments.prefixes < 100 or arguments.receivers < 1 or arguments.seconds <= 0:
         print("trio-bgp demo: at least 100 prefixes, 1 receiver and a positive time are needed", file=sys.stderr)
         return 2
@@ -99,6 +115,9 @@ class Demo:
         self._phase = ""
         self._started = 0.0
         self._drawn = 0
+        self._watched: dict[bytes, int] = {}
+        self._samples: dict[int, tuple[float, SampleRoute, bytes]] = {}
+        self._told: dict[int, str] = {}
 
     async def run(self) -> None:
         """Run it to its end."""
@@ -109,7 +128,8 @@ class Demo:
             f"seed, {SHARE_OVERLAP:.0%} of them with a second path."
         )
         async with trio.open_nursery() as nursery:
-            await nursery.start(lambda task_status: self.speaker.run(task_status=task_status))
+            stopped = trio.Event()
+            await nursery.start(self._run_speaker, stopped)
             for index in range(self._late):
                 await self._connect(nursery, index)
             nursery.start_soon(self._show)
@@ -123,8 +143,18 @@ class Demo:
             self.announced[0].clear()
             await trio.sleep(self.seconds * 0.15)
             await self._settle()
-            self._summary()
+            found = self.speaker.forwarder.statistics()
+            wrong = self._wrong()
+            mask = describe(self.speaker.forwarder.members[0].mask) if found.members else "no sessions"
+            self.speaker.shutdown("the demo is over")
+            with trio.move_on_after(STOP_SECONDS):
+                await stopped.wait()
+            self._summary(found, wrong, mask)
             nursery.cancel_scope.cancel()
+
+    async def _run_speaker(self, stopped: trio.Event, task_status: trio.TaskStatus[object]) -> None:
+        await self.speaker.run(task_status=task_status)
+        stopped.set()
 
     def _make_routes(self, prefixes: int) -> list[list[SampleRoute]]:
         """Each sender's routes; neighbours share some prefixes."""
@@ -147,11 +177,12 @@ class Demo:
     async def _connect(self, nursery: trio.Nursery, index: int) -> None:
         ours, theirs = trio.testing.memory_stream_pair()
         peer = self._settings.peers[index]
-        client = EmbeddedSpeaker(peer.name, peer.peer_as, 0x0A000001 + index, ours)
+        client = EmbeddedSpeaker(peer.name, peer.peer_as, 0x0A000001 + index, ours, self._watched)
         (self.senders if index < SENDERS else self.receivers).append(client)
         self.speaker.accept(StreamTransport(theirs, peer_address=str(peer.address)))
         nursery.start_soon(client.run)
-        await client.established.wait()
+        with trio.fail_after(SESSION_SECONDS):
+            await client.established.wait()
 
     async def _announce(self, seconds: float) -> None:
         self._phase = "the senders announce their tables"
@@ -177,10 +208,17 @@ class Demo:
     async def _say(self, index: int, sender: EmbeddedSpeaker, routes: list[SampleRoute]) -> None:
         octets = b""
         for route in routes:
-            octets += b"".join(messages(route))
+            octets += self._sampled(index, route, messages(route))
             self.announced[index].update(((route.family, nlri), route) for nlri in route.nlris)
         if octets:
             await sender.say(octets)
+
+    def _sampled(self, index: int, route: SampleRoute, octets: list[bytes]) -> bytes:
+        """The messages joined; now and then one of a sender's is watched on its way."""
+        if index not in self._samples and octets[0] not in self._watched:
+            self._samples[index] = (trio.current_time(), route, octets[0])
+            self._watched[octets[0]] = 0
+        return b"".join(octets)
 
     def _withdrawal(self, index: int, route: SampleRoute) -> bytes:
         for nlri in route.nlris:
@@ -192,71 +230,118 @@ class Demo:
     async def _settle(self) -> None:
         """Wait until nothing moves any more."""
         before = -1
-        while (now := sum(receiver.updates for receiver in self.receivers)) != before:
+        while (now := sum(client.updates for client in (*self.senders, *self.receivers))) != before:
             before = now
-            await trio.sleep(0.2)
+            await trio.sleep(QUIET_SECONDS)
 
-    def expected(self) -> dict[Key, tuple[int, ...]]:
-        """For each route the AS path a receiver should hold: shortest AS_PATH, then ORIGIN, then lowest sender.
+    def expected(self, receiver: int | None = None) -> dict[Key, Held]:
+        """For each route what should be held: shortest AS_PATH, then ORIGIN, then lowest sender.
 
         All senders are of different ASes, so MULTI_EXIT_DISC is never compared.
+
+        Args:
+            receiver: the sender that holds it: its own routes do not count. None for anybody else.
         """
         best: dict[Key, tuple[int, int, int, SampleRoute]] = {}
         for index, routes in enumerate(self.announced):
+            if index == receiver:
+                continue
             for key, route in routes.items():
                 candidate = (route.path_length, route.origin, index, route)
                 if key not in best or candidate[:3] < best[key][:3]:
                     best[key] = candidate
-        return {key: _as_path(route) for key, (_, _, _, route) in best.items()}
+        return {key: _held(route) for key, (_, _, _, route) in best.items()}
+
+    def _wrong(self) -> list[str]:
+        """What is not as it should be, peer by peer."""
+        wrong = []
+        plain = self.expected()
+        for index, client in enumerate((*self.senders, *self.receivers)):
+            if client.closed:
+                if index != 0:
+                    wrong.append(f"{client.name}: its session ended")
+                continue
+            expected = self.expected(index) if index < SENDERS else plain
+            differing = sum(client.table.get(key) != held for key, held in expected.items())
+            surplus = len(client.table.keys() - expected.keys())
+            if differing or surplus:
+                wrong.append(f"{client.name}: {differing:,} routes missing or different, {surplus:,} too many")
+            if client.end_of_rib != {IPV4_UNICAST, IPV6_UNICAST}:
+                wrong.append(f"{client.name}: End-of-RIB is missing")
+        return wrong
 
     async def _show(self) -> None:
         while True:
             await trio.sleep(0.25 if self._terminal else 1.0)
+            self._tell_samples()
             lines = self._status()
             if self._terminal:
+                # A line that wraps would put the next drawing in the wrong place.
+                width = shutil.get_terminal_size().columns - 1
                 back = f"\x1b[{self._drawn}F" if self._drawn else ""
-                print(back + "\n".join(f"{line}\x1b[K" for line in lines), flush=True)
+                print(back + "\n".join(f"{line[:width]}\x1b[K" for line in lines) + "\x1b[J", flush=True)
                 self._drawn = len(lines)
             else:
-                print(f"{lines[0]}; {lines[1]}", flush=True)
+                print("; ".join(lines), flush=True)
 
     def _status(self) -> list[str]:
         found = self.speaker.forwarder.statistics()
         elapsed = trio.current_time() - self._started
-        lines = [
+        sent = found.messages_unchanged + found.messages_repacked + found.messages_replayed
+        if not self._terminal:
+            return [
+                f"{elapsed:5.1f} s  {self._phase}",
+                f"{found.members} sessions",
+                f"in {found.messages_in:,} UPDATEs {found.octets_in:,} octets",
+                f"out {sent:,} UPDATEs {found.octets_out:,} octets",
+                f"unchanged {found.share_unchanged:.1%}",
+                f"{found.prefixes:,} prefixes {found.paths:,} paths",
+            ]
+        return [
             f"{elapsed:5.1f} s  {self._phase}",
-            (
-                f"sessions {found.members:3}  in {found.messages_in:7,} UPDATEs  out "
-                f"{found.messages_unchanged + found.messages_repacked:9,}  unchanged {found.share_unchanged:6.1%}  "
-                f"prefixes {found.prefixes:7,}  paths {found.paths:7,}"
-            ),
+            "",
+            f"  sessions   {found.members:12,} up",
+            f"  in         {found.messages_in:12,} UPDATEs {found.octets_in:14,} octets",
+            f"  out        {sent:12,} UPDATEs {found.octets_out:14,} octets",
+            f"  unchanged  {found.share_unchanged:12.1%} of what was forwarded are the received octets",
+            f"  table      {found.prefixes:12,} prefixes {found.paths:13,} paths",
+            "",
+            *(f"  {text}" for _, text in sorted(self._told.items())),
         ]
-        if self._terminal:
-            lines += self._latest()
-        return lines
 
-    def _latest(self) -> list[str]:
-        """The last route each sender announced, in words."""
-        lines = []
-        for index, routes in enumerate(self.announced):
-            if not routes:
-                lines.append(f"  as{65001 + index}: gone")
+    def _tell_samples(self) -> None:
+        """Say of each watched message that has had time to arrive who got it, and how."""
+        now = trio.current_time()
+        for index, (sent, route, octets) in list(self._samples.items()):
+            if now - sent < SAMPLE_SECONDS:
                 continue
-            family, nlri = next(reversed(routes))
-            path = format_as_path([(2, _as_path(routes[family, nlri]))])
-            others = len(self.speaker.forwarder.members) - 1
-            lines.append(f"  as{65001 + index} -> {others} peers: {format_nlri(family, nlri)} path {path}"[:100])
-        return lines
+            del self._samples[index]
+            unchanged = self._watched.pop(octets)
+            key = (route.family, route.nlris[0])
+            others = (client for client in (*self.senders, *self.receivers) if not client.closed)
+            holders = sum(client.table.get(key) == _held(route) for client in others)
+            if unchanged:
+                how = f"-> {_peers(unchanged)}, unchanged"
+            elif holders:
+                how = f"-> {_peers(holders)}, repacked"
+            else:
+                how = "-> nobody, there is a better path"
+            more = f" and {len(route.nlris) - 1} more" if len(route.nlris) > 1 else ""
+            path = format_as_path([(SegmentType.AS_SEQUENCE, route.as_path)])
+            self._told[index] = f"as{65001 + index} {how}: {format_nlri(*key)}{more} via {path}"
+        for index, sender in enumerate(self.senders):
+            if sender.closed:
+                self._told[index] = f"as{65001 + index} left"
 
-    def _summary(self) -> None:
-        found = self.speaker.forwarder.statistics()
-        expected = self.expected()
-        wrong = [receiver.name for receiver in self.receivers if _held(receiver) != expected]
+    def _summary(self, found: ForwarderStatistics, wrong: list[str], mask: str) -> None:
+        """Say what happened. The arguments are of the moment before the daemon was stopped."""
+        held = self.speaker.forwarder.pool.outstanding
+        if held:
+            wrong = [*wrong, f"{held} buffers were not given back"]
         self.correct = not wrong
-        mask = describe(self.speaker.forwarder.members[0].mask)
         print(
             f"\nUPDATEs received {found.messages_in:,}, sent {found.messages_unchanged + found.messages_repacked:,} "
-            f"to {len(self.receivers)} receivers and {SENDERS} senders, all of one group:\n  {mask}\n"
+            f"to {len(self.receivers)} receivers and {SENDERS} senders that all negotiated:\n  {mask}\n"
             f"  {found.messages_unchanged:,} forwarded unchanged, as the octets that came in "
             f"({found.share_unchanged:.1%})\n"
             f"  {found.messages_repacked:,} written anew: runner-up paths, withdrawals of the sender that left\n"
@@ -265,19 +350,20 @@ class Demo:
             f"Octets in {found.octets_in:,}, out {found.octets_out:,}."
         )
         if wrong:
-            print(f"WRONG: {', '.join(wrong)} do not hold the expected {len(expected):,} routes.")
+            print("WRONG:\n  " + "\n  ".join(wrong))
         else:
-            print(f"Every one of {len(self.receivers)} receivers holds exactly the expected {len(expected):,} routes.")
+            print(
+                f"Every one of {len(self.receivers)} receivers holds exactly the expected "
+                f"{len(self.expected()):,} routes, attributes octet for octet,\n"
+                f"each of the {SENDERS - 1} senders that stayed the best of the others' routes, "
+                "and every buffer is back in its pool."
+            )
 
 
-def _as_path(route: SampleRoute) -> tuple[int, ...]:
-    # ORIGIN has 4 octets, the header of AS_PATH 3: the generator writes them first.
-    value = route.attributes[7 : 7 + route.attributes[6]]
-    return tuple(number for _, numbers in decode_as_path(value, asn4=True) for number in numbers)
+def _peers(count: int) -> str:
+    return f"{count} peer{'' if count == 1 else 's'}"
 
 
-def _held(receiver: EmbeddedSpeaker) -> dict[Key, tuple[int, ...]]:
-    return {
-        key: tuple(number for _, numbers in decode_as_path(value, asn4=True) for number in numbers)
-        for key, value in receiver.table.items()
-    }
+def _held(route: SampleRoute) -> Held:
+    """How who receives this route should hold it."""
+    return (b"" if route.family == IPV4_UNICAST else route.next_hop, route.attributes)

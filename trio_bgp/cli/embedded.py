@@ -16,9 +16,12 @@ from trio_bgp.wire.numbers import (
 from trio_bgp.wire.open import Open, encode_open
 from trio_bgp.wire.update import sections
 
-__all__ = ["EmbeddedSpeaker"]
+__all__ = ["EmbeddedSpeaker", "Held"]
 
 CONTEXT = AttributeContext()
+
+Held = tuple[bytes, bytes]
+"""A route as received: the next-hop field of MP_REACH_NLRI (empty for IPv4), and all other path attributes' octets."""
 
 
 class EmbeddedSpeaker:
@@ -31,16 +34,25 @@ class EmbeddedSpeaker:
         stream: the connection.
 
     Attributes:
-        table: for each route received and not withdrawn, its AS_PATH octets.
+        table: what it holds: each route received and not withdrawn, with its octets.
         updates: UPDATEs received.
         octets: octets of them.
         end_of_rib: families whose End-of-RIB came.
+        watched: counts, among all speakers that share it, who got exactly these whole messages.
     """
 
-    def __init__(self, name: str, asn: int, identifier: int, stream: trio.abc.Stream) -> None:
+    def __init__(
+        self,
+        name: str,
+        asn: int,
+        identifier: int,
+        stream: trio.abc.Stream,
+        watched: dict[bytes, int] | None = None,
+    ) -> None:
         self.name = name
         self.asn = asn
-        self.table: dict[tuple[Family, bytes], bytes] = {}
+        self.table: dict[tuple[Family, bytes], Held] = {}
+        self.watched = {} if watched is None else watched
         self.updates = 0
         self.octets = 0
         self.end_of_rib: set[Family] = set()
@@ -94,6 +106,8 @@ class EmbeddedSpeaker:
     def _update(self, message: bytes) -> None:
         self.updates += 1
         self.octets += len(message)
+        if message in self.watched:
+            self.watched[message] += 1
         withdrawn_end, attributes_end = sections(message, 0, len(message))
         if len(message) == HEADER_LENGTH + 4:
             self.end_of_rib.add(IPV4_UNICAST)
@@ -111,7 +125,10 @@ class EmbeddedSpeaker:
         if parsed.mp_reach is not None:
             family = parsed.mp_reach.family
             octets = parsed.octets[parsed.mp_reach.nlri_start : parsed.mp_reach.nlri_end]
+            rest = parsed.octets[: parsed.mp_reach.attribute_start] + parsed.octets[parsed.mp_reach.attribute_end :]
+            held = (parsed.mp_reach.next_hop, rest)
             for nlri in split_nlri(family, octets, add_path=False):
-                self.table[family, nlri] = parsed.as_path
+                self.table[family, nlri] = held
+        held = (b"", parsed.octets)
         for nlri in split_prefixes(message[attributes_end:], 32):
-            self.table[IPV4_UNICAST, nlri] = parsed.as_path
+            self.table[IPV4_UNICAST, nlri] = held

@@ -1,60 +1,35 @@
 """Where in a TOML text each key stands: what tomli does not tell and an operator wants to know."""
 
 import re
+from bisect import bisect_left
 from typing import Final
+
+import tomli
 
 __all__ = ["KeyPath", "line_of", "locate"]
 
 KeyPath = tuple[str | int, ...]
 """Table names and array positions from the document's root to a key."""
 
-_KEY: Final = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
-_STRING: Final = re.compile(
-    r'\"\"\"(?:[^\\]|\\.)*?\"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'', re.DOTALL
+_BLANK: Final = re.compile(r"(?:\s|#[^\n]*)*")
+_BETWEEN: Final = re.compile(r"(?:[\s,]|#[^\n]*)*")
+_KEY: Final = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)\s*""")
+_SCALAR: Final = re.compile(
+    r'"""(?:[^\\]|\\.)*?"{3,5}' + r"|'''.*?'{3,5}" + r'|"(?:[^"\\\n]|\\.)*"' + r"|'[^'\n]*'" + r"|[^,\]}#\n]+",
+    re.DOTALL,
 )
-_SPACE: Final = re.compile(r"(?:\s|#[^\n]*)*")
 
 
 def locate(text: str) -> dict[KeyPath, int]:
-    """The line, from 1, of every table and key of a text that tomli accepts.
+    """The line, from 1, of every table, key and array element of a text that tomli accepts.
 
-    Keys inside inline tables and arrays are not listed; they stand where what contains them stands.
+    Any other text yields some lines, or none; it never fails.
     """
-    found: dict[KeyPath, int] = {}
-    counts: dict[KeyPath, int] = {}
-    table: KeyPath = ()
-    position = 0
-    while True:
-        space = _SPACE.match(text, position)
-        position = space.end() if space else position
-        if position >= len(text):
-            return found
-        line = text.count("\n", 0, position) + 1
-        if text.startswith("[", position):
-            array = text.startswith("[[", position)
-            keys, position = _dotted(text, position + (2 if array else 1))
-            table = _resolve(keys[:-1], counts)
-            if array:
-                name = (*table, keys[-1])
-                counts[name] = counts.get(name, -1) + 1
-                table = (*name, counts[name])
-                found.setdefault(name, line)
-            else:
-                table = _resolve(keys, counts)
-            found.setdefault(table, line)
-            position = _end_of_line(text, position)
-            continue
-        keys, position = _dotted(text, position)
-        if not keys:
-            position = _end_of_line(text, position)
-            continue
-        for count in range(1, len(keys) + 1):
-            found.setdefault((*table, *keys[:count]), line)
-        position = _after_value(text, position + 1)
+    return _Scan(text).run()
 
 
 def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int:
-    """The line of a key, or of the innermost thing around it that has one."""
+    """The line of a key, or of the innermost thing around it that has one; 1 for the document itself."""
     while path:
         if path in lines:
             return lines[path]
@@ -62,10 +37,108 @@ def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int:
     return 1
 
 
-def _dotted(text: str, position: int) -> tuple[tuple[str, ...], int]:
-    keys = []
+class _Scan:
+    """One pass over a text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.newlines = [match.start() for match in re.finditer("\n", text)]
+        self.lines: dict[KeyPath, int] = {}
+        self.last: dict[KeyPath, int] = {}
+        """The index of the last element so far of each array of tables."""
+
+    def run(self) -> dict[KeyPath, int]:
+        text, position = self.text, 0
+        table: KeyPath = ()
+        while (position := _end(_BLANK, text, position)) < len(text):
+            start = position
+            if text.startswith("[", position):
+                table = self.header(position)
+            else:
+                keys, position = _dotted_key(text, position)
+                if keys and text.startswith("=", position):
+                    path = self.name(table, keys, start)
+                    position = self.value(_end(_BLANK, text, position + 1), path)
+            end_of_line = text.find("\n", position)
+            position = len(text) if end_of_line < 0 else end_of_line
+        return self.lines
+
+    def header(self, position: int) -> KeyPath:
+        """The table that `[name]` or `[[name]]` opens."""
+        brackets = 2 if self.text.startswith("[[", position) else 1
+        keys, _ = _dotted_key(self.text, position + brackets)
+        path: KeyPath = ()
+        for place, key in enumerate(keys, 1):
+            path = (*path, key)
+            if brackets == 2 and place == len(keys):
+                self.last[path] = self.last.get(path, -1) + 1
+            self.note(path, position)
+            if path in self.last:
+                path = (*path, self.last[path])
+        self.lines[path] = self.line(position)
+        return path
+
+    def value(self, position: int, path: KeyPath) -> int:
+        """Note what the value of `path` contains; where it ends.
+
+        Not recursive: the nesting is the file's to choose.
+        """
+        text = self.text
+        containers: list[KeyPath] = []
+        counts: list[int] = []
+        """The next index of each open array; -1 for an inline table."""
+        while True:
+            if text.startswith(("[", "{"), position):
+                containers.append(path)
+                counts.append(0 if text[position] == "[" else -1)
+                position += 1
+            else:
+                position = _end(_SCALAR, text, position)
+            while True:
+                if not containers:
+                    return position
+                position = _end(_BETWEEN, text, position)
+                if not text.startswith(("]", "}"), position):
+                    break
+                containers.pop()
+                counts.pop()
+                position += 1
+            start = position
+            if position == len(text):
+                return position
+            if counts[-1] >= 0:
+                path = (*containers[-1], counts[-1])
+                counts[-1] += 1
+                self.note(path, start)
+            else:
+                keys, position = _dotted_key(text, position)
+                if not keys or not text.startswith("=", position):
+                    return position
+                path = self.name(containers[-1], keys, start)
+                position = _end(_BLANK, text, position + 1)
+
+    def name(self, table: KeyPath, keys: tuple[str, ...], position: int) -> KeyPath:
+        """Note a dotted key and the tables it implies."""
+        for count in range(1, len(keys) + 1):
+            self.note((*table, *keys[:count]), position)
+        return (*table, *keys)
+
+    def note(self, path: KeyPath, position: int) -> None:
+        self.lines.setdefault(path, self.line(position))
+
+    def line(self, position: int) -> int:
+        return bisect_left(self.newlines, position) + 1
+
+
+def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
+
+
+def _dotted_key(text: str, position: int) -> tuple[tuple[str, ...], int]:
+    keys: list[str] = []
     while match := _KEY.match(text, position):
-        keys.append(next(group for group in match.groups() if group is not None))
+        keys.append(_unquoted(match[1]))
         position = match.end()
         if not text.startswith(".", position):
             break
@@ -73,37 +146,10 @@ def _dotted(text: str, position: int) -> tuple[tuple[str, ...], int]:
     return tuple(keys), position
 
 
-def _resolve(keys: tuple[str, ...], counts: dict[KeyPath, int]) -> KeyPath:
-    """A table's path; in an array of tables the name means its last element."""
-    path: KeyPath = ()
-    for key in keys:
-        path = (*path, key)
-        if path in counts:
-            path = (*path, counts[path])
-    return path
-
-
-def _end_of_line(text: str, position: int) -> int:
-    end = text.find("\n", position)
-    return len(text) if end < 0 else end
-
-
-def _after_value(text: str, position: int) -> int:
-    depth = 0
-    while position < len(text):
-        character = text[position]
-        if character in "\"'":
-            match = _STRING.match(text, position)
-            position = match.end() if match else position + 1
-            continue
-        if character == "#":
-            position = _end_of_line(text, position)
-            continue
-        if character == "\n" and depth <= 0:
-            return position
-        if character in "[{":
-            depth += 1
-        elif character in "]}":
-            depth -= 1
-        position += 1
-    return position
+def _unquoted(key: str) -> str:
+    if key[0] == '"' and "\\" in key:
+        try:
+            return next(iter(tomli.loads(f"{key} = 0")))
+        except tomli.TOMLDecodeError:
+            pass  # not a text that tomli accepts
+    return key[1:-1] if key[0] in "\"'" else key

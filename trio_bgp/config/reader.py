@@ -1,257 +1,38 @@
 """TOML to settings. Every problem is found at once and told with file, line, key, what was found, what is accepted."""
 
-import difflib
-from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import tomli
 
+from trio_bgp.config.keys import BGP_PORT, GROUP_KEYS, LOG_KEYS, PEER_KEYS, SPEAKER_KEYS, Key, UnacceptableError
 from trio_bgp.config.lines import KeyPath, line_of, locate
-from trio_bgp.settings import (
-    Endpoint,
-    LogFormat,
-    LogSettings,
-    NextHopCheck,
-    PeerSettings,
-    Role,
-    Settings,
-    SpeakerSettings,
-)
-from trio_bgp.wire.numbers import FAMILIES, IPV4_UNICAST, IPV6_UNICAST, Family, family_name
+from trio_bgp.config.problems import ConfigError, Problem, did_you_mean, dotted, nearest, printable, shown
+from trio_bgp.settings import Endpoint, LogSettings, PeerSettings, Settings, SpeakerSettings
 
-__all__ = ["ConfigError", "Problem", "load_settings", "parse_settings"]
+__all__ = ["load_settings", "parse_settings"]
 
-SUPPORTED_FAMILIES: Final = (IPV4_UNICAST, IPV6_UNICAST)
-LATER_ROLES: Final = ("rr-client", "ibgp", "ebgp")
-SECRET_KEYS: Final = frozenset({"md5_password"})
+TABLES: Final = ("speaker", "groups", "peers", "log")
+MAXIMUM_OCTETS: Final = 16 * 1024 * 1024
+"""Of a file: enough for tens of thousands of peers, and an end to reading /dev/zero."""
+CONNECT_KEYS: Final = ("port", "local_address", "connect_retry_time")
+"""About our own connection attempts, which a range never makes."""
+TOML: Final = "TOML 1.0"
+_AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)$")
 
 
 @attrs.frozen
-class Problem:
-    """One thing that is wrong with a configuration."""
+class _Value:
+    """An accepted value and where it is from: a peer's may be its group's."""
 
-    file: str
-    line: int
-    key: str
-    found: str
-    accepted: str
-
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
-        key = f"{self.key}: " if self.key else ""
-        return f"{where}{key}found {self.found}; accepted: {self.accepted}"
+    value: Any
+    path: KeyPath
 
 
-class ConfigError(Exception):
-    """A configuration that cannot be used.
-
-    Attributes:
-        problems: all that is wrong, in the order of the file.
-    """
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
-
-
-class _WrongError(Exception):
-    """A value that is not accepted."""
-
-    def __init__(self, accepted: str, found: str | None = None) -> None:
-        super().__init__(accepted)
-        self.accepted = accepted
-        self.found = found
-
-
-Check = Callable[[Any], object]
-
-
-def _integer(lowest: int, highest: int) -> Check:
-    def check(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise _WrongError(f"a whole number from {lowest} to {highest}")
-        return value
-
-    return check
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _WrongError("true or false")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise _WrongError("a text that is not empty")
-    return value
-
-
-def _name(value: Any) -> str:
-    text = _text(value)
-    if not text.isprintable() or any(character.isspace() for character in text):
-        raise _WrongError("a name without spaces")
-    return text
-
-
-def _hold_time(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not (value == 0 or 3 <= value <= 65535):
-        raise _WrongError("0, or from 3 to 65535 seconds")
-    return value
-
-
-def _seconds(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 1 <= value <= 86400:
-        raise _WrongError("from 1 to 86400 seconds")
-    return float(value)
-
-
-def _identifier(value: Any) -> int:
-    try:
-        number = int(IPv4Address(value)) if isinstance(value, str) else 0
-    except ValueError:
-        number = 0
-    if not number:
-        raise _WrongError('an IPv4 address other than 0.0.0.0, as in "10.255.0.1"')
-    return number
-
-
-def _address(value: Any) -> IPv4Address | IPv6Address:
-    try:
-        return ip_address(_text(value))
-    except ValueError:
-        raise _WrongError('an IPv4 or IPv6 address, as in "192.0.2.1" or "2001:db8::1"') from None
-
-
-def _network(value: Any) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(_text(value))
-    except ValueError as error:
-        raise _WrongError(f'a prefix without host bits, as in "192.0.2.0/24" ({error})') from None
-
-
-def _listen(value: Any) -> tuple[Endpoint, ...]:
-    accepted = 'a list of addresses with ports, as in ["127.0.0.1:1790", "[::1]:1790"]'
-    if not isinstance(value, list):
-        raise _WrongError(accepted)
-    endpoints = []
-    for item in value:
-        host, colon, port = item.rpartition(":") if isinstance(item, str) else ("", "", "")
-        try:
-            if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
-                raise ValueError
-            bracketed = host.startswith("[") and host.endswith("]")
-            address = ip_address(host[1:-1] if bracketed else host)
-            if bracketed != (address.version == 6):
-                raise ValueError
-        except ValueError:
-            raise _WrongError(accepted, repr(item)) from None
-        endpoints.append(Endpoint(address, int(port)))
-    return tuple(endpoints)
-
-
-def _families(value: Any) -> tuple[Family, ...]:
-    supported = ", ".join(f'"{family_name(family)}"' for family in SUPPORTED_FAMILIES)
-    if not isinstance(value, list) or not value:
-        raise _WrongError(f"a list of one or more of {supported}")
-    families: list[Family] = []
-    for item in value:
-        family = FAMILIES.get(item) if isinstance(item, str) else None
-        if family is None:
-            raise _WrongError(f"{supported}{_nearest(str(item), FAMILIES)}", repr(item))
-        if family not in SUPPORTED_FAMILIES:
-            raise _WrongError(f"{supported}; other families are not supported yet", repr(item))
-        if family not in families:
-            families.append(family)
-    return tuple(families)
-
-
-def _role(value: Any) -> Role:
-    if value in LATER_ROLES:
-        raise _WrongError('"rs-client"; other roles are not supported yet')
-    if value != Role.RS_CLIENT.value:
-        raise _WrongError('"rs-client"')
-    return Role.RS_CLIENT
-
-
-def _add_path(value: Any) -> None:
-    raise _WrongError("nothing: ADD-PATH is not supported yet, leave the key out")
-
-
-def _next_hop_check(value: Any) -> NextHopCheck:
-    try:
-        return NextHopCheck(value)
-    except ValueError:
-        raise _WrongError(" or ".join(f'"{check.value}"' for check in NextHopCheck)) from None
-
-
-def _password(value: Any) -> str:
-    if not isinstance(value, str) or not 1 <= len(value.encode()) <= 80:
-        raise _WrongError("a text of 1 to 80 octets")
-    return value
-
-
-def _ttl_security(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return 1 if value else None
-    if not isinstance(value, int) or not 1 <= value <= 254:
-        raise _WrongError("true (one hop), false, or a number of hops from 1 to 254")
-    return value
-
-
-def _level(value: Any) -> str:
-    levels = ("debug", "info", "warning", "error")
-    if value not in levels:
-        raise _WrongError(", ".join(f'"{level}"' for level in levels))
-    return str(value)
-
-
-def _format(value: Any) -> LogFormat:
-    try:
-        return LogFormat(value)
-    except ValueError:
-        raise _WrongError(" or ".join(f'"{form.value}"' for form in LogFormat)) from None
-
-
-_as_number: Final = _integer(1, 4294967295)
-
-SPEAKER_KEYS: Final[Mapping[str, Check]] = {
-    "local_as": _as_number,
-    "bgp_identifier": _identifier,
-    "listen": _listen,
-    "hostname": _name,
-}
-SHARED_KEYS: Final[Mapping[str, Check]] = {
-    "role": _role,
-    "families": _families,
-    "hold_time": _hold_time,
-    "passive": _boolean,
-    "port": _integer(1, 65535),
-    "local_address": _address,
-    "connect_retry_time": _seconds,
-    "add_path": _add_path,
-    "extended_message": _boolean,
-    "max_prefixes": _integer(1, 4294967295),
-    "enforce_first_as": _boolean,
-    "next_hop_check": _next_hop_check,
-    "md5_password": _password,
-    "ttl_security": _ttl_security,
-    "queue_limit": _integer(65536, 1 << 40),
-    "peer_as": _as_number,
-}
-"""Keys of a peer that a group may set for all of its peers."""
-PEER_KEYS: Final[Mapping[str, Check]] = {
-    **SHARED_KEYS,
-    "name": _name,
-    "address": _address,
-    "range": _network,
-    "group": _name,
-}
-LOG_KEYS: Final[Mapping[str, Check]] = {"level": _level, "format": _format}
-TABLES: Final = ("speaker", "groups", "peers", "log")
+_Values = dict[str, _Value]
 
 
 def load_settings(path: Path) -> Settings:
@@ -260,13 +41,22 @@ def load_settings(path: Path) -> Settings:
     Raises:
         ConfigError: it cannot be read, or something in it is wrong.
     """
+    name = printable(str(path))
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError([Problem(str(path), 0, "", error.strerror or "an error", "a readable file")]) from None
+        with path.open("rb") as file:
+            octets = file.read(MAXIMUM_OCTETS + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problem = Problem(name, 0, "", f"nothing to read ({reason})", "a readable file")
+        raise ConfigError([problem]) from None
+    if len(octets) > MAXIMUM_OCTETS:
+        raise ConfigError([Problem(name, 0, "", "a larger file", f"at most {MAXIMUM_OCTETS} octets")])
+    try:
+        text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError([Problem(str(path), 0, "", f"octets that are no UTF-8 ({error})", "UTF-8 text")]) from None
-    return parse_settings(text, str(path))
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(name, line, "", f"the octet 0x{octets[error.start]:02x}", "UTF-8 text")]) from None
+    return parse_settings(text, name)
 
 
 def parse_settings(text: str, filename: str) -> Settings:
@@ -279,20 +69,30 @@ def parse_settings(text: str, filename: str) -> Settings:
     Raises:
         ConfigError: something in it is wrong.
     """
-    try:
-        document = tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
-        line = getattr(error, "lineno", 0) or 0
-        message = str(getattr(error, "msg", error))
-        raise ConfigError([Problem(filename, line, "", message[:1].lower() + message[1:], "TOML 1.0")]) from None
-    except RecursionError:
-        raise ConfigError([Problem(filename, 0, "", "values nested too deeply", "TOML 1.0")]) from None
+    # Raised outside of `except`: tomli's error holds the whole text, passwords included.
+    document, problem = _parse(text, filename)
+    if problem is not None:
+        raise ConfigError([problem])
     return _Reader(document, locate(text), filename).read()
 
 
-def _nearest(found: str, names: Mapping[str, object] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(found, list(names), 1, 0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def _parse(text: str, filename: str) -> tuple[dict[str, Any], Problem | None]:
+    try:
+        text.encode()
+        return tomli.loads(text), None
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        return {}, Problem(filename, line, "", "a surrogate", "text that UTF-8 can express")
+    except tomli.TOMLDecodeError as error:
+        # The line as an attribute came with tomli 2.2; in the message it always was.
+        message = printable(str(error))
+        match = _AT_LINE.search(message)
+        line = int(match[1]) if match else max(1, len(text.splitlines()))
+        return {}, Problem(filename, line, "", f"a syntax error: {message}", TOML)
+    except ValueError:
+        return {}, Problem(filename, 0, "", "a number of thousands of digits", TOML)
+    except RecursionError:
+        return {}, Problem(filename, 0, "", "arrays or tables nested too deeply", TOML)
 
 
 class _Reader:
@@ -307,119 +107,164 @@ class _Reader:
     def read(self) -> Settings:
         for key in self.document:
             if key not in TABLES:
-                self.unknown((key,), key, TABLES)
-        speaker = self.values(("speaker",), self.document.get("speaker"), SPEAKER_KEYS)
-        for required in ("local_as", "bgp_identifier"):
-            self.require(("speaker",), speaker, required)
-        log = self.values(("log",), self.document.get("log", {}), LOG_KEYS)
-        groups = self.groups()
-        peers = self.peers(groups)
+                self.unknown((key,), TABLES)
+        speaker = self.table(("speaker",), self.document.get("speaker", {}), SPEAKER_KEYS)
+        self.require(("speaker",), self.document.get("speaker", {}), SPEAKER_KEYS, "local_as", "bgp_identifier")
+        log = self.table(("log",), self.document.get("log", {}), LOG_KEYS)
+        peers = self.peers(self.groups())
+        self.unique(peers, "name")
+        self.unique(peers, "address")
+        self.unique(peers, "range")
+        for path, peer in peers:
+            self.fits_speaker(path, peer, speaker)
         if self.problems:
             raise ConfigError(sorted(self.problems, key=lambda problem: problem.line))
         return Settings(
-            speaker=SpeakerSettings(**_without_none(speaker)),
-            peers=tuple(PeerSettings(**_without_none(peer)) for peer in peers),
-            log=LogSettings(**log),
+            speaker=SpeakerSettings(**_settings(speaker)),
+            peers=tuple(PeerSettings(**_settings(peer)) for _, peer in peers),
+            log=LogSettings(**_settings(log)),
         )
 
-    def groups(self) -> dict[str, dict[str, Any]]:
+    def groups(self) -> dict[str, _Values]:
         tables = self.document.get("groups", {})
         if not isinstance(tables, dict):
             self.problem(("groups",), tables, "tables [groups.NAME]")
             return {}
-        return {name: self.values(("groups", name), table, SHARED_KEYS) for name, table in tables.items()}
+        return {name: self.table(("groups", name), table, GROUP_KEYS) for name, table in tables.items()}
 
-    def peers(self, groups: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    def peers(self, groups: Mapping[str, _Values]) -> list[tuple[KeyPath, _Values]]:
         tables = self.document.get("peers", [])
         if not isinstance(tables, list):
-            self.problem(("peers",), tables, "tables [[peers]]")
+            self.problem(("peers",), tables, "tables [[peers]], with two brackets on each side")
             return []
-        peers = []
-        for index, table in enumerate(tables):
-            path: KeyPath = ("peers", index)
-            if not isinstance(table, dict):
-                self.problem(path, table, "a table [[peers]]")
-                continue
-            own = self.values(path, table, PEER_KEYS)
-            group = own.pop("group", None)
-            if group is not None and group not in groups:
-                self.problem((*path, "group"), group, f"a group of this file{_nearest(group, groups)}")
-            peer = {**groups.get(group, {}), **own}
-            if self.complete(path, table, peer):
-                peers.append(peer)
-        self.unique(peers)
-        return peers
+        return [(("peers", index), self.peer(("peers", index), table, groups)) for index, table in enumerate(tables)]
 
-    def complete(self, path: KeyPath, table: dict[str, Any], peer: dict[str, Any]) -> bool:
-        self.require(path, peer, "name", table)
-        self.require(path, peer, "peer_as", table)
-        if ("address" in table) == ("range" in table):
-            found = "both address and range" if "address" in table else "neither address nor range"
-            self.problem(path, None, "one of them", found)
-        local = peer.get("local_address")
-        remote = peer.get("address") or peer.get("range")
-        if local is not None and remote is not None and local.version != remote.version:
-            self.problem((*path, "local_address"), str(local), "an address of the same family as the peer's")
-        return "name" in peer and "peer_as" in peer
-
-    def unique(self, peers: list[dict[str, Any]]) -> None:
-        for key in ("name", "address", "range"):
-            seen: dict[object, int] = {}
-            for index, peer in enumerate(peers):
-                value = peer.get(key)
-                if value is None:
-                    continue
-                if value in seen:
-                    other = peers[seen[value]].get("name")
-                    self.problem(("peers", index, key), str(value), f"a {key} that peer {other!r} does not have too")
-                seen.setdefault(value, index)
-
-    def values(self, path: KeyPath, table: Any, keys: Mapping[str, Check]) -> dict[str, Any]:
-        """The accepted values of a table."""
-        if table is None:
-            self.problem(path, None, f"a table [{_dotted(path)}]", "none")
-            return {}
+    def peer(self, path: KeyPath, table: object, groups: Mapping[str, _Values]) -> _Values:
+        """The accepted values of a peer, those of its group included."""
+        own = self.table(path, table, PEER_KEYS)
         if not isinstance(table, dict):
-            self.problem(path, table, f"a table [{_dotted(path)}]")
+            return own
+        self.require(path, table, PEER_KEYS, "name")
+        group = own.pop("group", None)
+        shared: Mapping[str, _Value] = {}
+        if group is not None and group.value in groups:
+            shared = groups[group.value]
+        elif group is not None:
+            self.problem(group.path, group.value, PEER_KEYS["group"].accepted + did_you_mean(group.value, groups))
+        # With a wrong group nobody knows what it would have given; a wrong value of the group is told there.
+        if "group" not in table or (group is not None and group.value in groups and not self.has_as(group.value)):
+            self.require(path, table, PEER_KEYS, "peer_as")
+        if "address" in table and "range" in table:
+            self.problem((*path, "range"), None, "one of the two", "a range beside an address")
+        elif "address" not in table and "range" not in table:
+            self.problem((*path, "address"), None, f"{PEER_KEYS['address'].accepted}, or a range", "nothing")
+        if "range" in table:
+            self.never_connects(path, own)
+        return {**shared, **own}
+
+    def has_as(self, group: str) -> bool:
+        """Whether a group says something of its peers' AS number, right or wrong."""
+        table = self.document["groups"][group]
+        return not isinstance(table, dict) or "peer_as" in table
+
+    def never_connects(self, path: KeyPath, own: _Values) -> None:
+        """A range's own keys must not ask for what it cannot do; those of its group are for the group's peers."""
+        for key in CONNECT_KEYS:
+            if key in own:
+                self.problem((*path, key), None, f"no {key} beside a range, which only waits", "one")
+        if "passive" in own and not own["passive"].value:
+            self.problem((*path, "passive"), False, "true beside a range, which only waits")
+
+    def unique(self, peers: Iterable[tuple[KeyPath, _Values]], key: str) -> None:
+        seen: dict[object, KeyPath] = {}
+        for path, peer in peers:
+            if key in peer:
+                first = seen.setdefault(peer[key].value, path)
+                if first != path:
+                    other = f"{dotted(first)} in line {line_of(self.lines, (*first, key))}"
+                    found = f'"{peer[key].value}", which {other} has too'
+                    self.problem((*path, key), None, f"another {key}", found)
+
+    def fits_speaker(self, path: KeyPath, peer: _Values, speaker: _Values) -> None:
+        """A peer against what the daemon is and where it listens."""
+        if "local_as" in speaker and "peer_as" in peer and peer["peer_as"].value == speaker["local_as"].value:
+            found = f"{peer['peer_as'].value}, our own AS number"
+            self.problem(peer["peer_as"].path, None, "another one; internal peers are not supported yet", found)
+        at = peer.get("address") or peer.get("range")
+        if at is None:
+            return
+        version = at.value.version
+        local = peer.get("local_address")
+        if local is not None and "address" in peer and local.value.version != version:
+            self.problem(local.path, None, f"an IPv{version} address", f'"{local.value}" for a peer at {at.value}')
+        raw = self.document.get("speaker")
+        if not isinstance(raw, dict) or ("listen" in raw and "listen" not in speaker):
+            return  # wrong, and told already
+        listen: tuple[Endpoint, ...] = speaker["listen"].value if "listen" in speaker else ()
+        if "range" in peer or ("passive" in peer and peer["passive"].value):
+            if all(endpoint.address.version != version for endpoint in listen):
+                found = f'"{at.value}" that has to connect to us, but nothing listens for IPv{version}'
+                self.problem(at.path, None, f"an IPv{version} address in speaker.listen, or not passive", found)
+        elif Endpoint(at.value, peer["port"].value if "port" in peer else BGP_PORT) in listen:
+            self.problem(at.path, None, "another address or port", f'"{at.value}", where we listen ourselves')
+
+    def table(self, path: KeyPath, table: object, keys: Mapping[str, Key]) -> _Values:
+        """The accepted values of a table."""
+        if not isinstance(table, dict):
+            self.problem(path, table, "a table")
             return {}
-        accepted: dict[str, Any] = {}
-        for key, value in table.items():
-            check = keys.get(key)
-            if check is None:
-                self.unknown((*path, key), key, keys)
+        values: _Values = {}
+        for name, raw in table.items():
+            if name not in keys:
+                self.unknown((*path, name), [key.name for key in keys.values() if key.supported])
                 continue
-            try:
-                accepted[key] = check(value)
-            except _WrongError as wrong:
-                self.problem((*path, key), value, wrong.accepted, wrong.found)
-        return accepted
+            here = (*path, name)
+            before = len(self.problems)
+            value = self.array(here, raw, keys[name]) if keys[name].array else self.value(here, raw, keys[name])
+            if len(self.problems) == before:
+                values[name] = _Value(value, here)
+        return values
 
-    def require(self, path: KeyPath, values: dict[str, Any], key: str, table: dict[str, Any] | None = None) -> None:
-        raw = self.document.get("speaker") if table is None else table
-        if key not in values and isinstance(raw, dict) and key not in raw:
-            self.problem(path, None, "a value for it", f"no {key}")
+    def array(self, path: KeyPath, raw: object, key: Key) -> tuple[object, ...]:
+        """The accepted elements of an array."""
+        if not isinstance(raw, list) or not (raw or key.empty):
+            self.problem(path, raw, key.accepted)
+            return ()
+        elements: list[object] = []
+        for index, each in enumerate(raw):
+            element = self.value((*path, index), each, key)
+            if element is not None and element in elements:
+                self.problem((*path, index), None, "each once", f"{shown(each)} again")
+            elements.append(element)
+        return tuple(elements)
 
-    def unknown(self, path: KeyPath, key: str, names: Mapping[str, object] | tuple[str, ...]) -> None:
-        nearest = _nearest(key, names)
-        self.problem(path, None, ", ".join(sorted(names)) + nearest, "an unknown key")
+    def value(self, path: KeyPath, raw: object, key: Key) -> object:
+        """The accepted value, None if it is not accepted."""
+        try:
+            return key.convert(raw)
+        except UnacceptableError as unacceptable:
+            found = unacceptable.found
+            if found is None and key.secret:
+                found = "a value that is not shown"
+            self.problem(path, raw, key.accepted + unacceptable.hint, found)
+            return None
 
-    def problem(self, path: KeyPath, value: Any, accepted: str, found: str | None = None) -> None:
-        if found is None:
-            found = "a value (not shown)" if path and path[-1] in SECRET_KEYS else _shown(value)
-        self.problems.append(Problem(self.filename, line_of(self.lines, path), _dotted(path), found, accepted))
+    def require(self, path: KeyPath, table: object, keys: Mapping[str, Key], *names: str) -> None:
+        if isinstance(table, dict):
+            for name in names:
+                if name not in table:
+                    self.problem((*path, name), None, keys[name].accepted, "nothing")
+
+    def unknown(self, path: KeyPath, names: Sequence[str]) -> None:
+        near = nearest(path[-1], names)
+        accepted = f"{near}, the nearest known key" if near else ", ".join(names)
+        self.problem(path, None, accepted, "an unknown key")
+
+    def problem(self, path: KeyPath, value: object, accepted: str, found: str | None = None) -> None:
+        """Remember a problem; `found` in place of the value where there is none or it must not be shown."""
+        found = shown(value) if found is None else found
+        self.problems.append(Problem(self.filename, line_of(self.lines, path), dotted(path), found, accepted))
 
 
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _dotted(path: KeyPath) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+def _settings(values: _Values) -> dict[str, Any]:
+    return {name: each.value for name, each in values.items()}

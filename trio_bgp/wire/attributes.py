@@ -233,9 +233,9 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
             elif length:
                 _as_path(parsed, path, context)
         elif kind == 3:
-            parsed.next_hop = next_hop = octets[value:following]
-            if length != 4 or next_hop[0] >= 224 or next_hop[0] == 0:
-                _withdraw(parsed, kind, f"NEXT_HOP {next_hop.hex()} is no host address", octets[position:following])
+            parsed.next_hop = octets[value:following]
+            if length != 4:
+                _withdraw(parsed, kind, f"NEXT_HOP has {length} octets", octets[position:following])
         elif kind == 4:
             if length == 4:
                 parsed.med = int.from_bytes(octets[value:following], "big")
@@ -261,7 +261,7 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
 
 
 def missing_attribute(parsed: Attributes, announces_ipv4: bool, announces_mp: bool) -> TreatAsWithdraw | None:
-    """The mandatory attribute that is missing (RFC 7606, section 3 d), if any.
+    """The mandatory attribute that is missing (RFC 7606, section 3 d), or a NEXT_HOP that is no host's, if any.
 
     Args:
         parsed: the block.
@@ -273,8 +273,13 @@ def missing_attribute(parsed: Attributes, announces_ipv4: bool, announces_mp: bo
     for kind in (AttributeType.ORIGIN, AttributeType.AS_PATH):
         if not parsed.has(kind):
             return TreatAsWithdraw(f"{kind.name} is missing", kind)
-    if announces_ipv4 and not parsed.has(AttributeType.NEXT_HOP):
-        return TreatAsWithdraw("NEXT_HOP is missing", AttributeType.NEXT_HOP)
+    if announces_ipv4:
+        next_hop = parsed.next_hop
+        if next_hop is None:
+            return TreatAsWithdraw("NEXT_HOP is missing", AttributeType.NEXT_HOP)
+        if next_hop[0] == 0 or next_hop[0] >= 224:
+            # RFC 4271, section 6.3. Next to MP_REACH_NLRI alone it is ignored (RFC 4760, section 3).
+            return TreatAsWithdraw(f"NEXT_HOP {next_hop.hex()} is no host address", AttributeType.NEXT_HOP, next_hop)
     return None
 
 

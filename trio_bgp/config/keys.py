@@ -1,0 +1,287 @@
+"""Every key of a configuration as data: its name, what it accepts, and how its value becomes a setting."""
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final, TypeVar
+
+import attrs
+
+from trio_bgp.config.problems import did_you_mean, shown
+from trio_bgp.settings import Endpoint, LogFormat, NextHopCheck, Role
+from trio_bgp.wire.numbers import AS_TRANS, FAMILIES, IPV4_UNICAST, IPV6_UNICAST, Family, family_name
+
+__all__ = ["BGP_PORT", "GROUP_KEYS", "LOG_KEYS", "PEER_KEYS", "SPEAKER_KEYS", "Key", "UnacceptableError"]
+
+SUPPORTED_FAMILIES: Final = {family_name(family): family for family in (IPV4_UNICAST, IPV6_UNICAST)}
+LATER_ROLES: Final = ("rr-client", "ibgp", "ebgp")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+BGP_PORT: Final = 179
+NOT_YET: Final = ", which is not supported yet"
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+class UnacceptableError(Exception):
+    """A value that a key does not accept.
+
+    Attributes:
+        found: what to say of the value instead of showing it.
+        hint: added to what is accepted.
+    """
+
+    def __init__(self, found: str | None = None, hint: str = "") -> None:
+        super().__init__(found or "")
+        self.found = found
+        self.hint = hint
+
+
+@attrs.frozen
+class Key:
+    """A key and what it accepts."""
+
+    name: str
+    accepted: str
+    """For messages and the reference: of the value, or of each element of the array."""
+    convert: Callable[[object], object]
+    """From what TOML gives to the setting; raises `UnacceptableError`."""
+    array: bool = False
+    """The value is an array without repetitions; `convert` is for its elements."""
+    empty: bool = False
+    """The array may be empty."""
+    secret: bool = False
+    """The value is never shown."""
+    supported: bool = True
+    """False for keys that are planned: known, but refused."""
+
+
+def _whole(lowest: int, highest: int) -> Callable[[object], int]:
+    def convert(value: object) -> int:
+        if type(value) is not int or not lowest <= value <= highest:
+            raise UnacceptableError
+        return value
+
+    return convert
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UnacceptableError
+    return value
+
+
+def _as_number(value: object) -> int:
+    number = _whole(1, 0xFFFFFFFF)(value)
+    if number == AS_TRANS:
+        raise UnacceptableError(f"{number}, which stands for AS numbers that do not fit two octets (RFC 6793)")
+    return number
+
+
+def _hold_time(value: object) -> int:
+    if value in (1, 2):
+        raise UnacceptableError
+    return _whole(0, 0xFFFF)(value)
+
+
+def _seconds(value: object) -> float:
+    # A comparison with NaN is false, so `nan` is refused too.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 86400:
+        raise UnacceptableError
+    return float(value)
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= 64:
+        raise UnacceptableError
+    if not all(character.isalnum() or character in ".:_-" for character in value):
+        raise UnacceptableError
+    return value
+
+
+def _group(value: object) -> str:
+    if not isinstance(value, str):
+        raise UnacceptableError
+    return value
+
+
+def _hostname(value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value.encode()) <= 64:
+        raise UnacceptableError
+    if not value.isprintable() or " " in value:
+        raise UnacceptableError
+    return value
+
+
+def _password(value: object) -> str:
+    if not isinstance(value, str):
+        raise UnacceptableError
+    octets = len(value.encode())
+    if not 1 <= octets <= 80:
+        raise UnacceptableError(f"a string of {octets} octets")
+    return value
+
+
+def _ttl_security(value: object) -> int | None:
+    if isinstance(value, bool):
+        return 1 if value else None
+    return _whole(1, 254)(value)
+
+
+def _identifier(value: object) -> int:
+    if not isinstance(value, str):
+        raise UnacceptableError
+    try:
+        number = int(IPv4Address(value))
+    except ValueError:
+        raise UnacceptableError from None
+    if number == 0:
+        raise UnacceptableError
+    return number
+
+
+def _any_address(value: str) -> IPv4Address | IPv6Address:
+    """An address in the one form that connections are looked up by."""
+    try:
+        address = ip_address(value)
+    except ValueError:
+        raise UnacceptableError from None
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            raise UnacceptableError(hint=f', here "{address.ipv4_mapped}"')
+        if address.scope_id is not None:
+            raise UnacceptableError(hint=", without a zone")
+    return address
+
+
+def _address(value: object) -> IPv4Address | IPv6Address:
+    if not isinstance(value, str):
+        raise UnacceptableError
+    address = _any_address(value)
+    if address.is_unspecified or address.is_multicast:
+        raise UnacceptableError(hint=" of one host")
+    return address
+
+
+def _range(value: object) -> IPv4Network | IPv6Network:
+    if not isinstance(value, str):
+        raise UnacceptableError
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise UnacceptableError from None
+    _any_address(str(network.network_address))  # refuses what a connection can never come from
+    if str(network.network_address) != str(ip_address(value.partition("/")[0])):
+        raise UnacceptableError(f"{shown(value)}, which has host bits set", f', here "{network}"')
+    return network
+
+
+def _endpoint(value: object) -> Endpoint:
+    if not isinstance(value, str):
+        raise UnacceptableError
+    host, port = value, str(BGP_PORT)
+    if value.startswith("["):
+        host, bracket, rest = value[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise UnacceptableError
+        port = rest[1:] if rest else port
+    elif value.count(":") == 1:
+        host, _, port = value.partition(":")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 0xFFFF):
+        raise UnacceptableError
+    address = _any_address(host)
+    if value.startswith("[") and address.version == 4:
+        raise UnacceptableError
+    return Endpoint(address, int(port))
+
+
+def _family(value: object) -> Family:
+    if isinstance(value, str):
+        if value in SUPPORTED_FAMILIES:
+            return SUPPORTED_FAMILIES[value]
+        if value in FAMILIES:
+            raise UnacceptableError(shown(value) + NOT_YET)
+    raise UnacceptableError(hint=did_you_mean(value, SUPPORTED_FAMILIES))
+
+
+def _role(value: object) -> Role:
+    if value in LATER_ROLES:
+        raise UnacceptableError(shown(value) + NOT_YET)
+    return _one_of(Role)(value)
+
+
+def _level(value: object) -> str:
+    if not isinstance(value, str) or value not in LOG_LEVELS:
+        raise UnacceptableError(hint=did_you_mean(value, LOG_LEVELS))
+    return value
+
+
+def _refused(_: object) -> None:
+    raise UnacceptableError(f"a key{NOT_YET}")
+
+
+def _one_of(choices: type[Choice]) -> Callable[[object], Choice]:
+    def convert(value: object) -> Choice:
+        for choice in choices:
+            if choice.value == value:
+                return choice
+        raise UnacceptableError(hint=did_you_mean(value, (str(choice.value) for choice in choices)))
+
+    return convert
+
+
+def _by_name(*keys: Key) -> Mapping[str, Key]:
+    return {key.name: key for key in keys}
+
+
+def _strings(values: Iterable[str]) -> str:
+    return ", ".join(f'"{value}"' for value in values)
+
+
+AS_NUMBER: Final = "an AS number from 1 to 4294967295, but not 23456"
+ADDRESS: Final = 'an IPv4 or IPv6 address, as in "192.0.2.1" or "2001:db8::1"'
+BOOLEAN: Final = "true or false"
+NAME: Final = "1 to 64 letters, digits, or any of . : _ -"
+
+SPEAKER_KEYS: Final = _by_name(
+    Key("local_as", AS_NUMBER, _as_number),
+    Key("bgp_identifier", 'an IPv4 address other than "0.0.0.0", as in "192.0.2.1"', _identifier),
+    Key(
+        "listen",
+        'an array of addresses with ports, as in ["127.0.0.1:1790", "[::1]:1790"]',
+        _endpoint,
+        array=True,
+        empty=True,
+    ),
+    Key("hostname", "1 to 64 octets without spaces", _hostname),
+)
+GROUP_KEYS: Final = _by_name(
+    Key("peer_as", AS_NUMBER, _as_number),
+    Key("role", _strings(role.value for role in Role), _role),
+    Key("families", f"an array of {_strings(SUPPORTED_FAMILIES)}", _family, array=True),
+    Key("port", "1 to 65535", _whole(1, 0xFFFF)),
+    Key("local_address", ADDRESS, _address),
+    Key("passive", BOOLEAN, _boolean),
+    Key("hold_time", "0, or 3 to 65535", _hold_time),
+    Key("connect_retry_time", "1 to 86400 seconds", _seconds),
+    Key("extended_message", BOOLEAN, _boolean),
+    Key("max_prefixes", "1 to 4294967295", _whole(1, 0xFFFFFFFF)),
+    Key("enforce_first_as", BOOLEAN, _boolean),
+    Key("next_hop_check", _strings(check.value for check in NextHopCheck), _one_of(NextHopCheck)),
+    Key("md5_password", "a string of 1 to 80 octets", _password, secret=True),
+    Key("ttl_security", "true (one hop), false, or 1 to 254 hops", _ttl_security),
+    Key("queue_limit", "65536 to 1099511627776 octets", _whole(1 << 16, 1 << 40)),
+    Key("add_path", "leaving it out", _refused, supported=False),
+)
+"""The keys of `[groups.NAME]`."""
+PEER_KEYS: Final = _by_name(
+    Key("name", NAME, _name),
+    Key("address", ADDRESS, _address),
+    Key("range", 'a prefix without host bits, as in "192.0.2.0/24" or "2001:db8::/64"', _range),
+    Key("group", "the NAME of a [groups.NAME]", _group),
+    *GROUP_KEYS.values(),
+)
+"""The keys of `[[peers]]`."""
+LOG_KEYS: Final = _by_name(
+    Key("level", _strings(LOG_LEVELS), _level),
+    Key("format", _strings(form.value for form in LogFormat), _one_of(LogFormat)),
+)
