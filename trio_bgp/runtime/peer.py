@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
+from math import inf
 from typing import Final
 
 import trio
@@ -13,7 +14,7 @@ from trio_bgp.runtime.connection import Connection
 from trio_bgp.runtime.forwarder import Forwarder
 from trio_bgp.runtime.transport import Transport, TransportClosed
 from trio_bgp.session.collision import keeps_incoming
-from trio_bgp.session.events import ManualStart, ManualStop, OpenCollisionDump
+from trio_bgp.session.events import Close, ManualStart, ManualStop, OpenCollisionDump
 from trio_bgp.session.fsm import Session, State
 from trio_bgp.settings import PeerSettings, SpeakerSettings
 from trio_bgp.wire.notification import Notification, encode_notification
@@ -62,12 +63,16 @@ class Peer:
         self.connections: list[Connection] = []
         self.sessions_established = 0
         self.last_end = ""
+        self.finished = False
+        """`run` takes no more connections and is about to return."""
         self._speaker = speaker
         self._forwarder = forwarder
         self._connect = connect
         self._rng = rng
         self._nursery: trio.Nursery | None = None
         self._failures = 0
+        self._retry_at = -inf
+        self._established_at = inf
         self._changed = trio.Event()
         self._stopped: Notification | None = None
         self._dynamic = dynamic
@@ -85,20 +90,37 @@ class Peer:
         return State.ACTIVE if self.settings.passive or self.settings.address is None else State.CONNECT
 
     async def run(self) -> None:
-        """Keep a session with the peer until cancelled, or until `stop` and its session has ended."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            for transport in self._early:
-                self.accept(transport)
-            while self._stopped is None:
-                if self._dynamic and not self.connections:
-                    break
-                if self.connections or self.settings.passive or self.settings.address is None:
-                    await self._wait_for_change()
-                else:
-                    await self._seek()
-            while self.connections:
-                await self._wait_for_change()
+        """Keep a session with the peer until cancelled, or until `stop` and its session has ended.
+
+        May be called again after it raised: connections accepted in between were kept.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                early, self._early = self._early, []
+                for transport in early:
+                    if not self.accept(transport):
+                        transport.abort()
+                while self._stopped is None and (self.connections or not self._dynamic):
+                    if self.connections or self.settings.passive or self.settings.address is None:
+                        await self._changed.wait()
+                    elif trio.current_time() < self._retry_at:
+                        with trio.move_on_at(self._retry_at):
+                            await self._changed.wait()
+                    else:
+                        await self._seek()
+                while self.connections:
+                    await self._changed.wait()
+                # Nothing is awaited between here and the end of the nursery's block: whoever sees a peer that is not
+                # finished can still start a connection in it.
+                self.finished = True
+        finally:
+            self._nursery = None
+
+    def drop_early(self) -> None:
+        """Close what was accepted for a `run` that will not come."""
+        while self._early:
+            self._early.pop().abort()
 
     def stop(self, notification: Notification) -> None:
         """End the session, telling the peer `notification`, and start no other."""
@@ -109,7 +131,7 @@ class Peer:
 
     def accept(self, transport: Transport) -> bool:
         """Take a connection that the peer opened; False if it is not wanted, then it stays the caller's."""
-        if self._stopped is not None:
+        if self._stopped is not None or self.finished:
             return False
         if self._nursery is None:
             self._early.append(transport)
@@ -142,7 +164,7 @@ class Peer:
     def established(self, connection: Connection) -> None:
         """The session on `connection` is up: no other is needed."""
         self.sessions_established += 1
-        self._failures = 0
+        self._established_at = trio.current_time()
         negotiated = connection.session.negotiated
         if negotiated is not None:
             logger.info(
@@ -159,40 +181,43 @@ class Peer:
                 other.feed(OpenCollisionDump())
 
     async def _seek(self) -> None:
-        """One attempt to connect, and the wait until the next one is due."""
+        """One attempt to connect, given up when the peer connects or the peer is stopped meanwhile."""
         session = self._new_session()
         session.handle(ManualStart(), trio.current_time())
         changed = self._changed
         transport: Transport | None = None
-        async with trio.open_nursery() as nursery:
 
-            async def attempt() -> None:
-                nonlocal transport
-                try:
-                    with trio.fail_after(CONNECT_SECONDS):
-                        transport = await self._connect(self.settings)
-                except (OSError, TransportClosed, trio.TooSlowError) as error:
-                    logger.debug("peer.connect_failed name=%s cause=%r", self.name, str(error) or type(error).__name__)
-                nursery.cancel_scope.cancel()
+        async def attempt() -> None:
+            nonlocal transport
+            try:
+                with trio.fail_after(CONNECT_SECONDS):
+                    transport = await self._connect(self.settings)
+            except (OSError, TransportClosed, trio.TooSlowError) as error:
+                logger.debug("peer.connect_failed name=%s cause=%r", self.name, str(error) or type(error).__name__)
+            except Exception:
+                logger.exception("peer.crashed name=%s while connecting", self.name)
+            nursery.cancel_scope.cancel()
 
-            async def interrupted() -> None:
-                await changed.wait()
-                nursery.cancel_scope.cancel()
+        async def interrupted() -> None:
+            await changed.wait()
+            nursery.cancel_scope.cancel()
 
-            nursery.start_soon(attempt)
-            nursery.start_soon(interrupted)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(attempt)
+                nursery.start_soon(interrupted)
+        except BaseException:
+            if transport is not None:
+                transport.abort()
+            raise
         if transport is not None:
             if self._stopped is None and not any(c.session.state is State.ESTABLISHED for c in self.connections):
                 self._begin(transport, session, incoming=False)
             else:
                 transport.abort()
-            return
-        if self.connections or self._stopped is not None:
-            return
-        self._failures += 1
-        session.failures = self._failures
-        with trio.move_on_after(session.retry_delay()):
-            await changed.wait()
+        elif not self.connections:
+            self._failures += 1
+            self._put_off()
 
     def _begin(self, transport: Transport, session: Session, *, incoming: bool) -> None:
         if self._nursery is None:
@@ -203,34 +228,58 @@ class Peer:
         self._nursery.start_soon(self._run, connection)
 
     async def _run(self, connection: Connection) -> None:
-        was_up = False
+        close: Close | None = None
         try:
-            close = await connection.run()
-            was_up = connection.member is not None
-            if self._stopped is None or was_up:
-                log = logger.info if was_up or connection.session.remote_open is not None else logger.debug
-                notification = close.notification or close.received
-                said = "" if notification is None else f" notification={notification.code}/{notification.subcode}"
-                direction = "" if notification is None else (" sent" if close.notification else " received")
-                log("peer.down name=%s reason=%r%s%s", self.name, close.reason, said, direction)
-            self.last_end = close.reason
-        except Exception:
+            await self._wait_for_predecessor(connection)
+            if self._stopped is None:
+                close = await connection.run()
+                self._log_end(connection, close)
+        except* Exception as group:
             # A bug in one peer's tasks is that peer's misfortune: its session starts again, the others go on.
-            logger.exception("peer.crashed name=%s", self.name)
+            logger.error("peer.crashed name=%s", self.name, exc_info=group)
         finally:
+            connection.transport.abort()
             self.connections.remove(connection)
-        if not was_up or connection.closed is None or connection.closed.notification or connection.closed.received:
-            # Do not hammer a peer that refuses us (RFC 4271, section 8.1.1, DampPeerOscillations).
-            self._failures += 1
-        if not connection.incoming and not self.connections and self._stopped is None:
-            session = self._new_session()
-            changed = self._changed
-            with trio.move_on_after(session.retry_delay()):
-                await changed.wait()
-        self._note_change()
+            self._count_failure(connection, close)
+            self._note_change()
 
-    async def _wait_for_change(self) -> None:
-        await self._changed.wait()
+    async def _wait_for_predecessor(self, connection: Connection) -> None:
+        """Wait while an ended session's routes are still the forwarder's: there is one session of a peer at a time."""
+        while any(
+            other is not connection and other.closed is not None and other.member is not None
+            for other in self.connections
+        ):
+            await self._changed.wait()
+
+    def _log_end(self, connection: Connection, close: Close) -> None:
+        was_up = connection.member is not None
+        self.last_end = close.reason
+        notification = close.notification or close.received
+        said = "" if notification is None else f" notification={notification.code}/{notification.subcode}"
+        direction = "" if notification is None else (" sent" if close.notification else " received")
+        # A connection that never brought an OPEN is no news: it is tried again and again.
+        log = logger.info if was_up or connection.session.remote_open is not None else logger.debug
+        log("peer.down name=%s reason=%r%s%s", self.name, close.reason, said, direction)
+
+    def _count_failure(self, connection: Connection, close: Close | None) -> None:
+        """Wait longer before each next attempt at a peer that does not stay.
+
+        A session that lasted makes up for all failures before it; one that came up only to be refused does not, so a
+        peer that sends too many prefixes each time is not connected to in a tight loop (RFC 4271, section 8.1.1,
+        DampPeerOscillations).
+        """
+        if self.connections:
+            return  # it lost a collision: the peer is there
+        was_up = connection.member is not None
+        if was_up and trio.current_time() - self._established_at >= self.settings.connect_retry_time:
+            self._failures = 0
+        if not was_up or close is None or close.notification is not None or close.received is not None:
+            self._failures += 1
+        self._put_off()
+
+    def _put_off(self) -> None:
+        """Let the next attempt to connect wait."""
+        self._retry_at = trio.current_time() + self._new_session().retry_delay()
 
     def _note_change(self) -> None:
         self._changed.set()

@@ -20,6 +20,7 @@ TCP_MD5SIG_FLAG_PREFIX: Final = 1
 TCP_MD5SIG_MAXKEYLEN: Final = 80
 IP_MINTTL: Final = 21
 IPV6_MINHOPCOUNT: Final = 73
+GTSM_TTL: Final = 255
 BACKLOG: Final = 128
 
 
@@ -31,11 +32,16 @@ def listen(endpoint: Endpoint, peers: Iterable[PeerSettings]) -> socket.socket:
     """
     family = socket.AF_INET6 if endpoint.address.version == 6 else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    peers = list(peers)
     try:
         listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if any(peer.ttl_security is not None for peer in peers):
+            # The SYN-ACK goes out before we know whose connection it is: a peer with GTSM of its own drops it at the
+            # default TTL, and to the others a TTL of 255 means nothing.
+            set_outgoing_ttl(listener, family)
         for peer in peers:
             network = peer.range if peer.address is None else peer.address
             if peer.md5_password is not None and network is not None and network.version == endpoint.address.version:
@@ -106,9 +112,16 @@ def set_md5(
 
 def set_ttl_security(connection: socket.socket | trio.socket.SocketType, family: int, hops: int) -> None:
     """Send with TTL 255 and take only packets that came over at most `hops` hops (RFC 5082, section 3)."""
+    set_outgoing_ttl(connection, family)
     if family == socket.AF_INET6:
-        connection.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
         connection.setsockopt(socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT, 256 - hops)
     else:
-        connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
         connection.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 256 - hops)
+
+
+def set_outgoing_ttl(connection: socket.socket | trio.socket.SocketType, family: int) -> None:
+    """Send with the TTL that GTSM asks for."""
+    if family == socket.AF_INET6:
+        connection.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, GTSM_TTL)
+    else:
+        connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, GTSM_TTL)

@@ -28,6 +28,8 @@ STOP_SECONDS: Final = 2.0
 REFUSALS: Final = 16
 """Unwanted connections that are told so at the same time; further ones are closed without a word."""
 ACCEPT_ERROR_SECONDS: Final = 0.1
+RESTART_SECONDS: Final = 5.0
+"""How long a peer whose tasks crashed is left alone."""
 
 
 @attrs.frozen
@@ -72,6 +74,7 @@ class Speaker:
         self._rng = random.Random() if rng is None else rng
         self._peers_nursery: trio.Nursery | None = None
         self._nursery: trio.Nursery | None = None
+        self._forwarder_scope = trio.CancelScope(shield=True)
         self._stopping = trio.Event()
         self._stop_text = ""
         self._refusals = 0
@@ -86,22 +89,27 @@ class Speaker:
         """
         listeners: list[socket.socket] = []
         try:
-            listeners += [sockets.listen(endpoint, self.settings.peers) for endpoint in self.settings.speaker.listen]
+            for endpoint in self.settings.speaker.listen:
+                # One by one: those that are open are closed again below if the next cannot be.
+                listeners.append(sockets.listen(endpoint, self.settings.peers))  # noqa: PERF401
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                await nursery.start(self.forwarder.run)
-                async with trio.open_nursery() as peers:
-                    self._peers_nursery = peers
-                    for settings in self.settings.peers:
-                        if settings.address is not None:
-                            self._add(settings, settings.name, settings.address)
-                    for listener in listeners:
-                        nursery.start_soon(self._accept_from, listener)
-                    await trio.lowlevel.checkpoint()
-                    task_status.started([_endpoint(listener) for listener in listeners])
-                    await self._stopping.wait()
-                    self._stop_peers()
-                    peers.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
+                await nursery.start(self._run_forwarder)
+                try:
+                    async with trio.open_nursery() as peers:
+                        self._peers_nursery = peers
+                        for settings in self.settings.peers:
+                            if settings.address is not None:
+                                self._add(settings, settings.name, settings.address)
+                        for listener in listeners:
+                            nursery.start_soon(self._accept_from, listener)
+                        await trio.lowlevel.checkpoint()
+                        task_status.started([_endpoint(listener) for listener in listeners])
+                        await self._stopping.wait()
+                        self._stop_peers()
+                        peers.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
+                finally:
+                    self._forwarder_scope.cancel()
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = self._peers_nursery = None
@@ -120,7 +128,7 @@ class Speaker:
             return
         address = _normal(transport.peer_address)
         peer = self.peers.get(address)
-        if peer is None:
+        if peer is None or peer.finished:
             peer = self._dynamic(address)
         if peer is None:
             logger.warning("connection.refused address=%s cause='no such peer is configured'", address)
@@ -178,9 +186,27 @@ class Speaker:
 
     async def _run_peer(self, peer: Peer) -> None:
         try:
-            await peer.run()
+            while not peer.finished:
+                try:
+                    await peer.run()
+                except* Exception as group:
+                    # A bug in one peer's tasks must not end the others' sessions.
+                    logger.error("peer.crashed name=%s: it is started again", peer.name, exc_info=group)
+                if not peer.finished:
+                    await trio.sleep(RESTART_SECONDS)
         finally:
-            self.peers.pop(peer.address, None)
+            peer.drop_early()
+            if self.peers.get(peer.address) is peer:
+                del self.peers[peer.address]
+
+    async def _run_forwarder(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """The forwarder outlives the peers, whatever ends them: each waits until it has taken its last command."""
+        try:
+            with self._forwarder_scope:
+                await self.forwarder.run(task_status)
+        finally:
+            # If it crashed nobody takes commands any more: whoever waits to send one must not wait for ever.
+            self.forwarder.inbox.close()
 
     def _dynamic(self, address: IPv4Address | IPv6Address) -> Peer | None:
         """A peer for a connection from inside a listen range, the most specific one that has the address."""

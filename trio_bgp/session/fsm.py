@@ -144,8 +144,11 @@ class Session:
             self._hold_deadline = now + hold_time
 
     def sent(self, now: float) -> None:
-        """Restart the send hold timer: the peer has taken octets, or none are waiting."""
-        if self.negotiated is not None and self.negotiated.hold_time:
+        """Restart the send hold timer: the peer has taken octets, or none are waiting.
+
+        It runs in Established only, and not without a hold time (RFC 9687).
+        """
+        if self.state is State.ESTABLISHED and self.negotiated is not None and self.negotiated.hold_time:
             self._send_hold_deadline = now + max(SHORTEST_SEND_HOLD_TIME, 2 * self.negotiated.hold_time)
 
     # What the table names.

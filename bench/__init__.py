@@ -1,0 +1,1 @@
+"""The benchmark: daemons as transparent route servers on loopback, one after the other, CPU seconds first."""
