@@ -130,7 +130,7 @@ def main() -> int:
         bird = medians.get("BIRD")
         for name, median in medians.items():
             ratio = median["cpu"] / bird["cpu"] if bird is not None and bird["cpu"] and name != "BIRD" else None
-            rows.append({"receivers": receivers, "daemon": name, "ratio": ratio, **median})
+            rows.append({**median, "receivers": receivers, "daemon": name, "ratio": ratio})
     facts = {
         "table": TABLE,
         "updates": updates,

@@ -10,9 +10,9 @@ import tomli
 
 from tests.test_config import PEER
 from trio_bgp.config import ConfigError, load_settings, parse_settings
-from trio_bgp.config.keys import GROUP_KEYS, LOG_KEYS, PEER_KEYS, SPEAKER_KEYS, Key
-from trio_bgp.settings import LogSettings, PeerSettings, SpeakerSettings
-from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, family_name
+from trio_bgp.config.keys import FAMILY_KEYS, GROUP_KEYS, LOG_KEYS, PEER_KEYS, SPEAKER_KEYS, Key
+from trio_bgp.settings import AddPathSettings, LogSettings, PeerSettings, SpeakerSettings
+from trio_bgp.wire.numbers import FAMILIES, IPV4_UNICAST, IPV6_UNICAST, family_name
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "config.example.toml"
@@ -22,17 +22,21 @@ REFERENCE = ROOT / "docs" / "reference" / "configuration.md"
 def section_keys() -> dict[str, set[str]]:
     """The supported keys of each kind of table."""
     tables = {"speaker": SPEAKER_KEYS, "peers": PEER_KEYS, "groups": GROUP_KEYS, "log": LOG_KEYS}
-    return {name: {key.name for key in keys.values() if key.supported} for name, keys in tables.items()}
+    return {name: set(keys) for name, keys in tables.items()}
 
 
 def default_of(name: str, kind: type[attrs.AttrsInstance]) -> object:
     """The default of a key's setting as TOML would give it; NOTHING for a required one, None for none."""
-    field = attrs.fields_dict(kind).get(name)
+    key = PEER_KEYS.get(name)
+    field = attrs.fields_dict(kind).get((key.setting if key else "") or name)
     value = None if field is None else field.default
     if name == "families" and isinstance(value, tuple):
         return [family_name(family) for family in value]
     if name == "ttl_security":
         return False
+    if name == "add_path":
+        assert value == AddPathSettings()
+        return None
     return value.value if isinstance(value, enum.Enum) and value is not attrs.NOTHING else value
 
 
@@ -55,9 +59,7 @@ def test_the_reference_has_every_key_and_no_other(
     """The tables of the reference name the schema's keys with what it accepts and the settings' defaults."""
     section = REFERENCE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| .+ \|$", section, re.MULTILINE)
-    assert [(name, accepted) for name, accepted, _ in rows] == [
-        (key.name, key.accepted) for key in keys.values() if key.supported
-    ]
+    assert [(name, accepted) for name, accepted, _ in rows] == [(key.name, key.accepted) for key in keys.values()]
     for name, _, default in rows:
         expected = default_of(name, kind)
         if default == "required":
@@ -70,12 +72,14 @@ def test_the_reference_has_every_key_and_no_other(
             assert expected in (None, ()), name
 
 
-def test_the_reference_names_what_is_not_supported_yet() -> None:
-    """Known but refused keys are told too."""
-    section = REFERENCE.read_text().split("\n## Not supported yet\n")[1]
-    refused = [key.name for key in PEER_KEYS.values() if not key.supported]
-    assert refused
-    assert all(f"`{name}`" in section for name in refused)
+def test_the_reference_names_every_family_and_how_to_declare_others() -> None:
+    """All names that `families` takes, and the keys of a declared family."""
+    text = REFERENCE.read_text()
+    section = text.split("\n### Address families\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"`([a-z0-9-]+)`", section)) == set(FAMILIES)
+    section = text.split("\n## [families.NAME]\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| required \| .+ \|$", section, re.MULTILINE)
+    assert rows == [(key.name, key.accepted) for key in FAMILY_KEYS.values()]
 
 
 def test_the_configurations_in_the_reference_are_right() -> None:
@@ -110,7 +114,7 @@ def test_the_example_has_every_key_with_a_comment_and_no_other() -> None:
     first: dict[tuple[str, str], int] = {}
     table = ""
     for number, line in enumerate(lines):
-        if match := re.match(r"\[+(\w+)", line):
+        if match := re.match(r"(?:# )?\[+(\w+)", line):
             table = match[1]
         elif match := re.match(r"(?:# )?(\w+) = ", line):
             seen.setdefault(table, set()).add(match[1])
@@ -122,7 +126,8 @@ def test_the_example_has_every_key_with_a_comment_and_no_other() -> None:
     assert seen["groups"] <= keys["groups"]
     for name, number in first.items():
         assert lines[number - 1].startswith("# "), f"{name} has no comment"
-    in_use = "\n".join(re.sub(r"^# (\w+ = )", r"\1", line) for line in lines)
+    assert seen["families"] == set(FAMILY_KEYS)
+    in_use = "\n".join(re.sub(r"^# (\w+ = |\[)", r"\1", line) for line in lines)
     assert in_use != EXAMPLE.read_text().rstrip("\n")
     parse_settings(in_use, "example in full")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trio_bgp.config import ConfigError, parse_settings
+from trio_bgp.config import parse_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -148,16 +148,6 @@ def test_links_lead_somewhere(page: Path) -> None:
         each for each in targets if each and not re.match(r"[a-z]+:", each) and not (page.parent / each).exists()
     ]
     assert missing == []
-
-
-def test_what_comes_later_is_refused_by_name() -> None:
-    """README says that later roles, ADD-PATH and other families are refused by name."""
-    peer = '[speaker]\nlocal_as = 65000\nbgp_identifier = "10.0.0.1"\n[[peers]]\nname = "p"\naddress = "127.0.1.1"\n'
-    peer += "peer_as = 65001\n"
-    assert parse_settings(peer, "c").peers
-    for line in ('role = "rr-client"', 'role = "ebgp"', "add_path = true", 'families = ["l2vpn-evpn"]'):
-        with pytest.raises(ConfigError, match="not supported yet"):
-            parse_settings(peer + line + "\n", "c")
 
 
 def test_pages_are_reachable_from_the_index() -> None:

@@ -5,19 +5,25 @@ them directly. All times are seconds, all sizes octets.
 """
 
 import enum
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
+from trio_bgp.wire.nlri import Framing
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family
 
 __all__ = [
+    "AddPathSettings",
+    "BgpRole",
     "Endpoint",
     "LogFormat",
     "LogSettings",
+    "NextHop",
     "NextHopCheck",
     "PeerSettings",
+    "Policy",
     "Role",
     "Settings",
     "SpeakerSettings",
@@ -33,6 +39,17 @@ class Role(enum.Enum):
 
     RS_CLIENT = "rs-client"
     """A route-server client (RFC 7947): attributes pass untouched."""
+    RR_CLIENT = "rr-client"
+    """An internal peer whose routes are reflected to all internal peers (RFC 4456)."""
+    IBGP = "ibgp"
+    """An internal peer that is no client: it gets clients' and external routes (RFC 4456)."""
+    EBGP = "ebgp"
+    """An ordinary external peer: our AS is prepended, the next hop is set (RFC 4271)."""
+
+    @property
+    def internal(self) -> bool:
+        """The peer is in our AS."""
+        return self in (Role.RR_CLIENT, Role.IBGP)
 
 
 class NextHopCheck(enum.Enum):
@@ -42,6 +59,59 @@ class NextHopCheck(enum.Enum):
     """Any next hop is taken."""
     STRICT = "strict"
     """The next hop must be the peer's own session address."""
+
+
+class Policy(enum.Enum):
+    """What an external peer that is no route-server client may send or get (RFC 8212)."""
+
+    NONE = "none"
+    """Nothing."""
+    ACCEPT = "accept"
+    """Everything."""
+
+
+class NextHop(enum.Enum):
+    """Which next hop goes to a peer where the protocol lets us choose (RFC 4271, section 5.1.3)."""
+
+    SELF = "self"
+    """Our address."""
+    UNCHANGED = "unchanged"
+    """The received one."""
+    THIRD_PARTY = "third-party"
+    """The received one if it is in `next_hop_subnet`, which the peer shares, else ours."""
+
+
+class BgpRole(enum.Enum):
+    """Our role on an external session (RFC 9234), by the value on the wire."""
+
+    PROVIDER = 0
+    RS = 1
+    RS_CLIENT = 2
+    CUSTOMER = 3
+    PEER = 4
+
+    @property
+    def other(self) -> "BgpRole":
+        """What the peer must be."""
+        return {
+            BgpRole.PROVIDER: BgpRole.CUSTOMER,
+            BgpRole.CUSTOMER: BgpRole.PROVIDER,
+            BgpRole.RS: BgpRole.RS_CLIENT,
+            BgpRole.RS_CLIENT: BgpRole.RS,
+            BgpRole.PEER: BgpRole.PEER,
+        }[self]
+
+
+@attrs.frozen
+class AddPathSettings:
+    """ADD-PATH (RFC 7911) for all of a peer's families."""
+
+    send: int = 0
+    """Paths to a prefix that the peer gets at most; 0: no ADD-PATH towards it. `ALL` for no limit."""
+    receive: bool = False
+    """The peer may send us several paths to a prefix."""
+
+    ALL: ClassVar[int] = 0xFFFFFFFF
 
 
 @attrs.frozen
@@ -90,6 +160,37 @@ class PeerSettings:
     """GTSM (RFC 5082): the number of hops the peer may be away, 1 for a directly connected one."""
     queue_limit: int = DEFAULT_QUEUE_LIMIT
     """Octets that may wait for this peer before it is fed from the RIB instead."""
+    add_path: AddPathSettings = AddPathSettings()
+    extended_next_hop: bool = False
+    """Offer IPv6 next hops for IPv4 routes (RFC 8950)."""
+    next_hop: NextHop | None = None
+    """None: `SELF` towards an external peer, `UNCHANGED` towards others. Route-server clients get it as it came."""
+    next_hop_subnet: IPv4Network | IPv6Network | None = None
+    """For `NextHop.THIRD_PARTY`."""
+    next_hop_ipv4: IPv4Address | None = None
+    """Our address as next hop; None: that of the session, if it is IPv4."""
+    next_hop_ipv6: IPv6Address | None = None
+    """Our address as next hop; None: that of the session, if it is IPv6."""
+    import_policy: Policy | None = None
+    """None: `NONE` for `Role.EBGP` (RFC 8212), `ACCEPT` for others."""
+    export_policy: Policy | None = None
+    """Likewise, towards the peer."""
+    reject_as_set: bool = False
+    """Treat routes with AS_SET or AS_CONFED_SET as withdrawn (RFC 9774)."""
+    bgp_role: BgpRole | None = None
+    """Our role towards this peer (RFC 9234): offered, checked, and ONLY_TO_CUSTOMER obeyed."""
+
+    @property
+    def imports(self) -> bool:
+        """Whether anything is taken from the peer."""
+        policy = self.import_policy or (Policy.NONE if self.role is Role.EBGP else Policy.ACCEPT)
+        return policy is Policy.ACCEPT
+
+    @property
+    def exports(self) -> bool:
+        """Whether anything is sent to the peer."""
+        policy = self.export_policy or (Policy.NONE if self.role is Role.EBGP else Policy.ACCEPT)
+        return policy is Policy.ACCEPT
 
 
 @attrs.frozen(kw_only=True)
@@ -102,6 +203,10 @@ class SpeakerSettings:
     listen: tuple[Endpoint, ...] = ()
     hostname: str | None = None
     """Offered in the FQDN capability when given."""
+    cluster_id: int | None = None
+    """For route reflection (RFC 4456), as the 32-bit number; None: the BGP Identifier."""
+    framing: Mapping[Family, Framing] = attrs.field(factory=dict)
+    """How to tell NLRI apart in families this program does not know."""
 
 
 class LogFormat(enum.Enum):

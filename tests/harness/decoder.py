@@ -6,10 +6,14 @@ MARKER = b"\xff" * 16
 OPEN, UPDATE, NOTIFICATION, KEEPALIVE, REFRESH = 1, 2, 3, 4, 5
 V4 = (1, 1)
 V6 = (2, 1)
+VPN4 = (1, 128)
+EVPN = (25, 70)
+OPAQUE = (16388, 99)
+"""Of a family nobody has heard of, with two octets of length before each NLRI."""
 
 Family = tuple[int, int]
 Route = tuple[Family, bytes]
-"""A family and a prefix: its length octet and its octets."""
+"""A family and a prefix: its length octet and its octets (without label; with ADD-PATH: behind the path identifier)."""
 Attribute = tuple[int, int, bytes]
 """Flags without the extended-length bit, type, value."""
 
@@ -35,8 +39,10 @@ def open_message(
     extended: bool = False,
     asn4: bool = True,
     enhanced_refresh: bool = False,
+    add_path: int = 0,
+    extra: tuple[bytes, ...] = (),
 ) -> bytes:
-    """An OPEN with one capability for each parameter."""
+    """An OPEN with one capability for each parameter; `add_path` is the mode for all families, `extra` whole ones."""
     capabilities = [struct.pack(">BBHBB", 1, 4, afi, 0, safi) for afi, safi in families]
     capabilities.append(b"\x02\x00")
     if asn4:
@@ -45,6 +51,10 @@ def open_message(
         capabilities.append(b"\x06\x00")
     if enhanced_refresh:
         capabilities.append(b"\x46\x00")
+    if add_path:
+        entries = b"".join(struct.pack(">HBB", afi, safi, add_path) for afi, safi in families)
+        capabilities.append(struct.pack(">BB", 69, len(entries)) + entries)
+    capabilities += extra
     parameters = b"".join(struct.pack(">BB", 2, len(each)) + each for each in capabilities)
     my_as = asn if asn < 65536 else 23456
     return message(OPEN, struct.pack(">BHHIB", 4, my_as, hold_time, identifier, len(parameters)) + parameters)
@@ -83,17 +93,37 @@ def withdraw(routes: list[Route]) -> bytes:
     return update(b"", attribute(0x80, 15, struct.pack(">HB", *family) + octets), b"")
 
 
-def prefixes(octets: bytes) -> list[bytes]:
-    """Each prefix of a field; asserts that the field is whole and no bit is set after a prefix."""
+def prefixes(octets: bytes, family: Family = V4, *, add_path: bool = False) -> list[tuple[bytes, bytes]]:
+    """Each route of a field and what its NLRI says besides; asserts that the field is whole.
+
+    What is besides: the label of a VPN route; segment, gateway and labels of an EVPN one.
+    """
     found = []
     position = 0
     while position < len(octets):
-        bits = octets[position]
-        size = (bits + 7) // 8
-        prefix = octets[position : position + 1 + size]
-        assert len(prefix) == 1 + size, "a prefix exceeds its field"
-        found.append(prefix)
-        position += 1 + size
+        identifier = b""
+        if add_path:
+            identifier = octets[position : position + 4]
+            position += 4
+            assert position < len(octets), "a path identifier without NLRI"
+        if family == EVPN:
+            size = 2 + octets[position + 1]
+        elif family == OPAQUE:
+            size = 2 + int.from_bytes(octets[position : position + 2], "big")
+        else:
+            size = 1 + (octets[position] + 7) // 8
+        nlri = octets[position : position + size]
+        assert len(nlri) == size, "a prefix exceeds its field"
+        position += size
+        besides = b""
+        if family == VPN4:
+            besides = nlri[1:4]
+            nlri = bytes((nlri[0] - 24,)) + nlri[4:]
+        elif family == EVPN and nlri[0] == 2:
+            end = 32 + nlri[31] // 8
+            besides = nlri[10:20] + nlri[end:]
+            nlri = b"\x02" + nlri[2:10] + nlri[20:end]
+        found.append((identifier + nlri, besides))
     return found
 
 
@@ -118,10 +148,11 @@ def attributes_of(octets: bytes) -> list[Attribute]:
 class Update:
     """What an UPDATE says.
 
-    `announced` maps routes to their attributes without MP attributes, with the next hop as attribute (0, 0, octets).
+    `announced` maps routes to their attributes without MP attributes, with the next hop as attribute (0, 0, octets) and
+    what the NLRI says besides the route as (0, 1, octets).
     """
 
-    def __init__(self, whole: bytes) -> None:
+    def __init__(self, whole: bytes, *, add_path: bool = False) -> None:
         body = whole[19:]
         size = int.from_bytes(body[:2], "big")
         withdrawn = body[2 : 2 + size]
@@ -129,7 +160,7 @@ class Update:
         size = int.from_bytes(rest[:2], "big")
         block, nlri = rest[2 : 2 + size], rest[2 + size :]
         assert len(block) == size, "the attributes exceed the message"
-        self.withdrawn: list[Route] = [(V4, prefix) for prefix in prefixes(withdrawn)]
+        self.withdrawn: list[Route] = [(V4, prefix) for prefix, _ in prefixes(withdrawn, add_path=add_path)]
         self.announced: dict[Route, tuple[Attribute, ...]] = {}
         self.end_of_rib: Family | None = None
         found = attributes_of(block)
@@ -138,16 +169,18 @@ class Update:
         for _, kind, value in found:
             afi, safi = struct.unpack(">HB", value[:3]) if kind in (14, 15) else (0, 0)
             if kind == 15:
-                self.withdrawn += [((afi, safi), prefix) for prefix in prefixes(value[3:])]
+                field = prefixes(value[3:], (afi, safi), add_path=add_path)
+                self.withdrawn += [((afi, safi), prefix) for prefix, _ in field]
                 if len(value) == 3 and len(found) == 1 and not nlri and not withdrawn:
                     self.end_of_rib = (afi, safi)
             elif kind == 14:
                 hop = value[4 : 4 + value[3]]
-                for prefix in prefixes(value[5 + value[3] :]):
-                    self.announced[(afi, safi), prefix] = ((0, 0, hop), *plain)
+                for prefix, besides in prefixes(value[5 + value[3] :], (afi, safi), add_path=add_path):
+                    more: tuple[Attribute, ...] = ((0, 1, besides),) if besides else ()
+                    self.announced[(afi, safi), prefix] = ((0, 0, hop), *more, *plain)
         hops = [value for _, kind, value in plain if kind == 3]
-        for prefix in prefixes(nlri):
-            assert hops, "IPv4 prefixes without NEXT_HOP"
+        for prefix, _ in prefixes(nlri, add_path=add_path):
+            assert hops, f"IPv4 prefixes without NEXT_HOP: {whole.hex()}"
             self.announced[V4, prefix] = plain
         if len(whole) == 23:
             self.end_of_rib = V4

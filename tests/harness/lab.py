@@ -81,10 +81,10 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def lab(*peers: PeerSettings, seed: int = 0) -> AsyncIterator[Lab]:
-    """Run a daemon with these peers; when the block ends, every buffer must be back in the pool."""
+async def lab(*peers: PeerSettings, seed: int = 0, **changes: Any) -> AsyncIterator[Lab]:
+    """Run a daemon with these peers and `changes` to its own settings; in the end every buffer must be back."""
     settings = Settings(
-        speaker=SpeakerSettings(local_as=LOCAL_AS, bgp_identifier=0x0AFF0001),
+        speaker=SpeakerSettings(**{"local_as": LOCAL_AS, "bgp_identifier": 0x0AFF0001, **changes}),
         peers=tuple(peers),
     )
     speaker = Speaker(settings, rng=random.Random(seed))

@@ -31,8 +31,13 @@ class ScriptedSpeaker:
         hold_time: int = 0,
         asn4: bool = True,
         enhanced_refresh: bool = False,
+        add_path: int = 0,
+        receives_add_path: bool = False,
+        extra: tuple[bytes, ...] = (),
     ) -> None:
         self.stream = stream
+        self.receives_add_path = receives_add_path
+        self.asn4 = asn4
         self.asn = asn
         self.identifier = identifier
         self.families = families
@@ -45,6 +50,8 @@ class ScriptedSpeaker:
             extended=extended,
             asn4=asn4,
             enhanced_refresh=enhanced_refresh,
+            add_path=add_path,
+            extra=extra,
         )
         self.table: dict[Route, tuple[Attribute, ...]] = {}
         self.updates: list[bytes] = []
@@ -114,7 +121,7 @@ class ScriptedSpeaker:
 
     def _update(self, whole: bytes) -> None:
         self.updates.append(whole)
-        found = Update(whole)
+        found = Update(whole, add_path=self.receives_add_path)
         if found.end_of_rib is not None:
             self.end_of_rib.append(found.end_of_rib)
         for route in found.withdrawn:

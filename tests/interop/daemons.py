@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import attrs
 import pytest
@@ -74,9 +74,16 @@ class Daemon:
         self.folder.mkdir()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "Daemon":
+    def __enter__(self) -> Self:
         self.path = need(self.program)
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            if self.process is not None:
+                self.process.kill()
+                self.process.wait()
+                self.process = None
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -109,6 +116,12 @@ class Daemon:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
+
+    def ended(self) -> str:
+        """What it said, if it is there no more."""
+        if self.process is None or self.process.poll() is None:
+            return ""
+        return f"ended: {(self.folder / 'output').read_text()}"
 
     def ask(self, *arguments: str) -> str:
         """What a control program prints; empty while the daemon is not there yet."""
@@ -189,7 +202,46 @@ class Bird(Daemon):
     """BIRD 2."""
 
     program = "bird"
-    options = ""
+
+    def __init__(
+        self,
+        number: int,
+        folder: Path,
+        port: int,
+        *,
+        options: str = "",
+        hops: str = "multihop",
+        imports: str = "import all",
+        ipv4: str = "",
+        exports: str = "",
+        extra: str = "",
+        address: str = "",
+        server: str = RS_ADDRESS,
+    ) -> None:
+        """Besides a daemon's own.
+
+        Args:
+            number: see `Daemon`.
+            folder: see `Daemon`.
+            port: see `Daemon`.
+            options: of the session, as in `passive yes;`.
+            hops: how far the route server is.
+            imports: of each channel.
+            ipv4: more of the IPv4 channel.
+            exports: statements of the export filter, before it rejects what is not static.
+            extra: further protocols and tables.
+            address: its own, if not the usual one.
+            server: the route server's address.
+        """
+        super().__init__(number, folder, port)
+        self.options = options
+        self.hops = hops
+        self.imports = imports
+        self.ipv4 = ipv4
+        self.exports = exports
+        self.extra = extra
+        self.address = address or self.address
+        self.server = server
 
     def start(self) -> None:
         """Start, and wait for its control socket."""
@@ -205,7 +257,8 @@ class Bird(Daemon):
             "-P",
             str(self.folder / "pid"),
         )
-        wait_for(lambda: self.birdc("show status"), lambda text: "is up" in text)
+        wait_for(lambda: self.birdc("show status") + self.ended(), lambda text: "is up" in text or "ended" in text)
+        assert not self.ended(), self.ended()
 
     def birdc(self, command: str) -> str:
         """Ask."""
@@ -227,14 +280,15 @@ router id 10.0.0.{self.number};
 log "{self.folder}/log" all;
 protocol device {{}}
 {statics}
-filter out_ {{ if source != RTS_STATIC then reject; bgp_med = 7; accept; }}
+{self.extra}
+filter out_ {{ {self.exports} if source != RTS_STATIC then reject; bgp_med = 7; accept; }}
 protocol bgp up {{
   local {self.address} port {self.port + 1} as {self.asn};
-  neighbor {RS_ADDRESS} port {self.port} as {RS_AS};
-  multihop; strict bind yes; enforce first as off; connect retry time 1; connect delay time 1; error wait time 1,3;
+  neighbor {self.server} port {self.port} as {RS_AS};
+  {self.hops}; strict bind yes; enforce first as off; connect retry time 1; connect delay time 1; error wait time 1,3;
   {self.options}
-  ipv4 {{ import all; export filter out_; next hop keep; }};
-  ipv6 {{ import all; export filter out_; next hop keep; }};
+  ipv4 {{ {self.imports}; {self.ipv4} export filter out_; next hop keep; }};
+  ipv6 {{ {self.imports}; export filter out_; next hop keep; }};
 }}
 """)
 
@@ -251,6 +305,20 @@ protocol bgp up {{
         del self.static[prefix]
         self.write()
         self.birdc("configure")
+
+    def configure(self) -> None:
+        """Write the configuration with changed options, and read it again."""
+        self.write()
+        assert "Reconfigur" in self.birdc("configure")
+
+    def count(self, version: int = 4) -> int:
+        """How many routes it learned by BGP."""
+        found = re.search(r"^(\d+) of", self.birdc(f"show route table master{version} protocol up count"), re.MULTILINE)
+        return int(found[1]) if found else -1
+
+    def established(self) -> bool:
+        """Whether its session with the route server is up."""
+        return "Established" in self.birdc("show protocols up")
 
     def routes(self, version: int) -> dict[str, Route]:
         """What it learned by BGP."""
@@ -367,6 +435,10 @@ class GoBgp(Daemon):
 
     program = "gobgpd"
 
+    def __init__(self, number: int, folder: Path, port: int, *, passive: bool = False) -> None:
+        super().__init__(number, folder, port)
+        self.passive = "true" if passive else "false"
+
     def start(self) -> None:
         """Start, and wait for its API."""
         (self.folder / "conf.toml").write_text(f"""
@@ -382,6 +454,7 @@ peer-as = {RS_AS}
 [neighbors.transport.config]
 remote-port = {self.port}
 local-address = "{self.address}"
+passive-mode = {self.passive}
 [neighbors.ebgp-multihop.config]
 enabled = true
 multihop-ttl = 5

@@ -4,8 +4,9 @@ import attrs
 import pytest
 
 from trio_bgp.session.negotiation import make_open, negotiate
-from trio_bgp.settings import PeerSettings, SpeakerSettings
+from trio_bgp.settings import AddPathSettings, BgpRole, PeerSettings, SpeakerSettings
 from trio_bgp.wire.capabilities import (
+    AddPath,
     Capability,
     ExtendedMessage,
     FourOctetAs,
@@ -80,10 +81,46 @@ def test_our_identifier_is_refused_from_internal_peers_only() -> None:
     assert negotiate(SPEAKER, PEER, make_open(SPEAKER, PEER), external).external
 
 
-def test_a_peer_without_four_octet_as_numbers_is_told_what_it_lacks() -> None:
-    """OPN-15: 2/7 with our 4-octet AS capability as data."""
+def test_a_peer_without_four_octet_as_numbers_is_an_old_one() -> None:
+    """RFC 6793 section 4.1: without the capability AS numbers have two octets, and the peer's is in My AS."""
     old = Open(my_as=65001, hold_time=90, bgp_identifier=9, capabilities=(Multiprotocol(IPV4_UNICAST),))
-    assert refused(old) == Notification(2, 7, encode_capability(FourOctetAs(65000)))
+    found = negotiate(SPEAKER, PEER, make_open(SPEAKER, PEER), old)
+    assert not found.asn4
+    assert found.peer_as == 65001
+
+
+@pytest.mark.parametrize(
+    ("offered", "mode", "receives", "sends"),
+    [
+        (AddPathSettings(send=2, receive=True), 3, True, True),
+        (AddPathSettings(send=2, receive=True), 1, False, True),
+        (AddPathSettings(send=2, receive=True), 2, True, False),
+        (AddPathSettings(send=2), 3, False, True),
+        (AddPathSettings(receive=True), 3, True, False),
+        (AddPathSettings(), 3, False, False),
+    ],
+)
+def test_add_path_is_per_direction(offered: AddPathSettings, mode: int, receives: bool, sends: bool) -> None:
+    """RFC 7911 section 4: a family has path identifiers towards a side that receives from a side that sends."""
+    peer = attrs.evolve(PEER, add_path=offered)
+    local = make_open(SPEAKER, peer)
+    answer = remote(Multiprotocol(IPV4_UNICAST), AddPath(((IPV4_UNICAST, mode),)))
+    found = negotiate(SPEAKER, peer, local, answer)
+    assert found.add_path_receive == ({IPV4_UNICAST} if receives else set())
+    assert found.add_path_send == ({IPV4_UNICAST} if sends else set())
+
+
+@pytest.mark.parametrize("role", list(BgpRole))
+def test_bgp_roles_must_fit(role: BgpRole) -> None:
+    """RFC 9234 section 4.2: 2/11 where the peer's role is not the other side of ours; none at all is taken."""
+    peer = attrs.evolve(PEER, bgp_role=BgpRole.RS)
+    answer = make_open(
+        attrs.evolve(SPEAKER, local_as=65001, bgp_identifier=9), attrs.evolve(PEER, peer_as=65000, bgp_role=role)
+    )
+    if role is BgpRole.RS_CLIENT:
+        assert negotiate(SPEAKER, peer, make_open(SPEAKER, peer), answer).role == 2
+    else:
+        assert refused(answer, peer=peer) == Notification(2, 11)
 
 
 def test_no_common_family_is_2_7_with_what_we_have() -> None:

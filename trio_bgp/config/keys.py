@@ -8,16 +8,32 @@ from typing import Final, TypeVar
 import attrs
 
 from trio_bgp.config.problems import did_you_mean, shown
-from trio_bgp.settings import Endpoint, LogFormat, NextHopCheck, Role
-from trio_bgp.wire.numbers import AS_TRANS, FAMILIES, IPV4_UNICAST, IPV6_UNICAST, Family, family_name
+from trio_bgp.settings import (
+    AddPathSettings,
+    BgpRole,
+    Endpoint,
+    LogFormat,
+    NextHop,
+    NextHopCheck,
+    Policy,
+    Role,
+)
+from trio_bgp.wire.nlri import Framing
+from trio_bgp.wire.numbers import AS_TRANS, FAMILIES, Family
 
-__all__ = ["BGP_PORT", "GROUP_KEYS", "LOG_KEYS", "PEER_KEYS", "SPEAKER_KEYS", "Key", "UnacceptableError"]
+__all__ = [
+    "BGP_PORT",
+    "FAMILY_KEYS",
+    "GROUP_KEYS",
+    "LOG_KEYS",
+    "PEER_KEYS",
+    "SPEAKER_KEYS",
+    "Key",
+    "UnacceptableError",
+]
 
-SUPPORTED_FAMILIES: Final = {family_name(family): family for family in (IPV4_UNICAST, IPV6_UNICAST)}
-LATER_ROLES: Final = ("rr-client", "ibgp", "ebgp")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 BGP_PORT: Final = 179
-NOT_YET: Final = ", which is not supported yet"
 
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -51,8 +67,8 @@ class Key:
     """The array may be empty."""
     secret: bool = False
     """The value is never shown."""
-    supported: bool = True
-    """False for keys that are planned: known, but refused."""
+    setting: str = ""
+    """The setting's name where it is not the key's."""
 
 
 def _whole(lowest: int, highest: int) -> Callable[[object], int]:
@@ -162,6 +178,16 @@ def _address(value: object) -> IPv4Address | IPv6Address:
     return address
 
 
+def _address_of(version: int) -> Callable[[object], IPv4Address | IPv6Address]:
+    def convert(value: object) -> IPv4Address | IPv6Address:
+        address = _address(value)
+        if address.version != version:
+            raise UnacceptableError
+        return address
+
+    return convert
+
+
 def _range(value: object) -> IPv4Network | IPv6Network:
     if not isinstance(value, str):
         raise UnacceptableError
@@ -195,28 +221,38 @@ def _endpoint(value: object) -> Endpoint:
 
 
 def _family(value: object) -> Family:
-    if isinstance(value, str):
-        if value in SUPPORTED_FAMILIES:
-            return SUPPORTED_FAMILIES[value]
-        if value in FAMILIES:
-            raise UnacceptableError(shown(value) + NOT_YET)
-    raise UnacceptableError(hint=did_you_mean(value, SUPPORTED_FAMILIES))
+    if isinstance(value, str) and value in FAMILIES:
+        return FAMILIES[value]
+    raise UnacceptableError(hint=did_you_mean(value, FAMILIES))
 
 
-def _role(value: object) -> Role:
-    if value in LATER_ROLES:
-        raise UnacceptableError(shown(value) + NOT_YET)
-    return _one_of(Role)(value)
+def _add_path(value: object) -> AddPathSettings:
+    if not isinstance(value, dict) or not value or not value.keys() <= {"send", "receive"}:
+        raise UnacceptableError
+    send = value.get("send", False)
+    if send == "all":
+        send = AddPathSettings.ALL
+    elif send is False:
+        send = 0
+    elif type(send) is not int or not 1 <= send <= 255:
+        raise UnacceptableError
+    receive = value.get("receive", False)
+    if not isinstance(receive, bool):
+        raise UnacceptableError
+    return AddPathSettings(send, receive)
+
+
+def _bgp_role(value: object) -> BgpRole:
+    names = {role.name.lower().replace("_", "-"): role for role in BgpRole}
+    if not isinstance(value, str) or value not in names:
+        raise UnacceptableError(hint=did_you_mean(value, names))
+    return names[value]
 
 
 def _level(value: object) -> str:
     if not isinstance(value, str) or value not in LOG_LEVELS:
         raise UnacceptableError(hint=did_you_mean(value, LOG_LEVELS))
     return value
-
-
-def _refused(_: object) -> None:
-    raise UnacceptableError(f"a key{NOT_YET}")
 
 
 def _one_of(choices: type[Choice]) -> Callable[[object], Choice]:
@@ -240,6 +276,7 @@ def _strings(values: Iterable[str]) -> str:
 AS_NUMBER: Final = "an AS number from 1 to 4294967295, but not 23456"
 ADDRESS: Final = 'an IPv4 or IPv6 address, as in "192.0.2.1" or "2001:db8::1"'
 BOOLEAN: Final = "true or false"
+PREFIX: Final = 'a prefix without host bits, as in "192.0.2.0/24" or "2001:db8::/64"'
 NAME: Final = "1 to 64 letters, digits, or any of . : _ -"
 
 SPEAKER_KEYS: Final = _by_name(
@@ -253,11 +290,12 @@ SPEAKER_KEYS: Final = _by_name(
         empty=True,
     ),
     Key("hostname", "1 to 64 octets without spaces", _hostname),
+    Key("cluster_id", 'an IPv4 address other than "0.0.0.0", as in "192.0.2.1"', _identifier),
 )
 GROUP_KEYS: Final = _by_name(
     Key("peer_as", AS_NUMBER, _as_number),
-    Key("role", _strings(role.value for role in Role), _role),
-    Key("families", f"an array of {_strings(SUPPORTED_FAMILIES)}", _family, array=True),
+    Key("role", _strings(role.value for role in Role), _one_of(Role)),
+    Key("families", "an array of names of address families", _family, array=True),
     Key("port", "1 to 65535", _whole(1, 0xFFFF)),
     Key("local_address", ADDRESS, _address),
     Key("passive", BOOLEAN, _boolean),
@@ -270,13 +308,22 @@ GROUP_KEYS: Final = _by_name(
     Key("md5_password", "a string of 1 to 80 octets", _password, secret=True),
     Key("ttl_security", "true (one hop), false, or 1 to 254 hops", _ttl_security),
     Key("queue_limit", "65536 to 1099511627776 octets", _whole(1 << 16, 1 << 40)),
-    Key("add_path", "leaving it out", _refused, supported=False),
+    Key("add_path", '{send = "all", or 1 to 255 paths, receive = true or false}', _add_path),
+    Key("extended_next_hop", BOOLEAN, _boolean),
+    Key("next_hop", _strings(each.value for each in NextHop), _one_of(NextHop)),
+    Key("next_hop_subnet", PREFIX, _range),
+    Key("next_hop_ipv4", 'an IPv4 address, as in "192.0.2.1"', _address_of(4)),
+    Key("next_hop_ipv6", 'an IPv6 address, as in "2001:db8::1"', _address_of(6)),
+    Key("import", _strings(each.value for each in Policy), _one_of(Policy), setting="import_policy"),
+    Key("export", _strings(each.value for each in Policy), _one_of(Policy), setting="export_policy"),
+    Key("reject_as_set", BOOLEAN, _boolean),
+    Key("bgp_role", '"provider", "customer", "peer", "rs", "rs-client"', _bgp_role),
 )
 """The keys of `[groups.NAME]`."""
 PEER_KEYS: Final = _by_name(
     Key("name", NAME, _name),
     Key("address", ADDRESS, _address),
-    Key("range", 'a prefix without host bits, as in "192.0.2.0/24" or "2001:db8::/64"', _range),
+    Key("range", PREFIX, _range),
     Key("group", "the NAME of a [groups.NAME]", _group),
     *GROUP_KEYS.values(),
 )
@@ -285,3 +332,9 @@ LOG_KEYS: Final = _by_name(
     Key("level", _strings(LOG_LEVELS), _level),
     Key("format", _strings(form.value for form in LogFormat), _one_of(LogFormat)),
 )
+FAMILY_KEYS: Final = _by_name(
+    Key("afi", "1 to 65535", _whole(1, 0xFFFF)),
+    Key("safi", "1 to 255", _whole(1, 0xFF)),
+    Key("nlri_length", _strings(framing.value for framing in Framing), _one_of(Framing)),
+)
+"""The keys of `[families.NAME]`."""

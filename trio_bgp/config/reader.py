@@ -8,19 +8,31 @@ from typing import Any, Final
 import attrs
 import tomli
 
-from trio_bgp.config.keys import BGP_PORT, GROUP_KEYS, LOG_KEYS, PEER_KEYS, SPEAKER_KEYS, Key, UnacceptableError
+from trio_bgp.config.keys import (
+    BGP_PORT,
+    FAMILY_KEYS,
+    GROUP_KEYS,
+    LOG_KEYS,
+    PEER_KEYS,
+    SPEAKER_KEYS,
+    Key,
+    UnacceptableError,
+)
 from trio_bgp.config.lines import KeyPath, line_of, locate
 from trio_bgp.config.problems import ConfigError, Problem, did_you_mean, dotted, nearest, printable, shown
-from trio_bgp.settings import Endpoint, LogSettings, PeerSettings, Settings, SpeakerSettings
+from trio_bgp.settings import Endpoint, LogSettings, NextHop, PeerSettings, Role, Settings, SpeakerSettings
+from trio_bgp.wire.nlri import Framing
+from trio_bgp.wire.numbers import FAMILIES, Family, family, family_name
 
 __all__ = ["load_settings", "parse_settings"]
 
-TABLES: Final = ("speaker", "groups", "peers", "log")
+TABLES: Final = ("speaker", "groups", "peers", "log", "families")
 MAXIMUM_OCTETS: Final = 16 * 1024 * 1024
 """Of a file: enough for tens of thousands of peers, and an end to reading /dev/zero."""
 CONNECT_KEYS: Final = ("port", "local_address", "connect_retry_time")
 """About our own connection attempts, which a range never makes."""
 TOML: Final = "TOML 1.0"
+_SETTING: Final = {key.name: key.setting for key in GROUP_KEYS.values() if key.setting}
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)$")
 
 
@@ -103,11 +115,14 @@ class _Reader:
         self.lines = lines
         self.filename = filename
         self.problems: list[Problem] = []
+        self.declared: dict[str, Family] = {}
+        self.framing: dict[Family, Framing] = {}
 
     def read(self) -> Settings:
         for key in self.document:
             if key not in TABLES:
                 self.unknown((key,), TABLES)
+        self.families()
         speaker = self.table(("speaker",), self.document.get("speaker", {}), SPEAKER_KEYS)
         self.require(("speaker",), self.document.get("speaker", {}), SPEAKER_KEYS, "local_as", "bgp_identifier")
         log = self.table(("log",), self.document.get("log", {}), LOG_KEYS)
@@ -120,10 +135,32 @@ class _Reader:
         if self.problems:
             raise ConfigError(sorted(self.problems, key=lambda problem: problem.line))
         return Settings(
-            speaker=SpeakerSettings(**_settings(speaker)),
+            speaker=SpeakerSettings(**_settings(speaker), framing=self.framing),
             peers=tuple(PeerSettings(**_settings(peer)) for _, peer in peers),
             log=LogSettings(**_settings(log)),
         )
+
+    def families(self) -> None:
+        """The address families that the file declares by their framing rule alone."""
+        tables = self.document.get("families", {})
+        if not isinstance(tables, dict):
+            self.problem(("families",), tables, "tables [families.NAME]")
+            return
+        for name, table in tables.items():
+            path = ("families", name)
+            if name in FAMILIES:
+                self.problem(path, None, "another name", "the name of a family that is known")
+            values = self.table(path, table, FAMILY_KEYS)
+            self.require(path, table, FAMILY_KEYS, *FAMILY_KEYS)
+            if len(values) < len(FAMILY_KEYS):
+                continue
+            declared = family(values["afi"].value, values["safi"].value)
+            if declared in FAMILIES.values() or declared in self.framing:
+                known = "declared twice" if declared in self.framing else f"known as {family_name(declared)}"
+                self.problem(path, None, "another afi and safi", f"a family that is {known}")
+                continue
+            self.declared[name] = declared
+            self.framing[declared] = values["nlri_length"].value
 
     def groups(self) -> dict[str, _Values]:
         tables = self.document.get("groups", {})
@@ -187,9 +224,25 @@ class _Reader:
 
     def fits_speaker(self, path: KeyPath, peer: _Values, speaker: _Values) -> None:
         """A peer against what the daemon is and where it listens."""
-        if "local_as" in speaker and "peer_as" in peer and peer["peer_as"].value == speaker["local_as"].value:
-            found = f"{peer['peer_as'].value}, our own AS number"
-            self.problem(peer["peer_as"].path, None, "another one; internal peers are not supported yet", found)
+        role = peer["role"].value if "role" in peer else Role.RS_CLIENT
+        if "local_as" in speaker and "peer_as" in peer:
+            ours = peer["peer_as"].value == speaker["local_as"].value
+            if ours and not role.internal:
+                found = f"{peer['peer_as'].value}, our own AS number"
+                self.problem(
+                    peer["peer_as"].path, None, f'another one, or role "rr-client" or "ibgp" for {found}', found
+                )
+            elif role.internal and not ours:
+                own = speaker["local_as"].value
+                self.problem(
+                    peer["peer_as"].path, peer["peer_as"].value, f'{own}, as local_as: the role is "{role.value}"'
+                )
+        if role.internal and "bgp_role" in peer:
+            self.problem(peer["bgp_role"].path, None, f'no bgp_role for role "{role.value}": it is between ASes', "one")
+        third_party = "next_hop" in peer and peer["next_hop"].value is NextHop.THIRD_PARTY
+        if third_party and "next_hop_subnet" not in peer:
+            accepted = "a next_hop_subnet beside it: the prefix that the peer shares with the next hops"
+            self.problem(peer["next_hop"].path, "third-party", accepted)
         at = peer.get("address") or peer.get("range")
         if at is None:
             return
@@ -216,7 +269,7 @@ class _Reader:
         values: _Values = {}
         for name, raw in table.items():
             if name not in keys:
-                self.unknown((*path, name), [key.name for key in keys.values() if key.supported])
+                self.unknown((*path, name), list(keys))
                 continue
             here = (*path, name)
             before = len(self.problems)
@@ -240,6 +293,8 @@ class _Reader:
 
     def value(self, path: KeyPath, raw: object, key: Key) -> object:
         """The accepted value, None if it is not accepted."""
+        if key.name == "families" and isinstance(raw, str) and raw in self.declared:
+            return self.declared[raw]
         try:
             return key.convert(raw)
         except UnacceptableError as unacceptable:
@@ -267,4 +322,4 @@ class _Reader:
 
 
 def _settings(values: _Values) -> dict[str, Any]:
-    return {name: each.value for name, each in values.items()}
+    return {_SETTING.get(name, name): each.value for name, each in values.items()}

@@ -14,14 +14,13 @@ from enum import IntEnum
 from itertools import islice
 from typing import Final
 
-from trio_bgp.passthrough.egress import Egress
+from trio_bgp.passthrough.egress import Egress, Variants
 from trio_bgp.passthrough.forward import RouteServer
 from trio_bgp.passthrough.group import Member
-from trio_bgp.passthrough.mask import NO_REQUIREMENT
-from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.repack import Part
-from trio_bgp.rib.decision import MedEntry, choose
-from trio_bgp.rib.path import Path, Source
+from trio_bgp.rib.decision import Entry, MedEntry, choose
+from trio_bgp.rib.export import ALL_PATHS, View, exports
+from trio_bgp.rib.path import Lane, Path, PathIdentifiers, Source
 from trio_bgp.rib.table import Table
 from trio_bgp.wire.numbers import Family
 from trio_bgp.wire.route_refresh import RouteRefreshMessage, encode_route_refresh
@@ -59,12 +58,14 @@ class Replay:
     Args:
         server: the tables and receivers.
         family: the address family.
+        view: how the members see it.
         refresh: the answer to a ROUTE-REFRESH (RFC 2918): no End-of-RIB, but BoRR and EoRR for members that negotiated
             enhanced route refresh (RFC 7313). Otherwise End-of-RIB (RFC 4724) ends it.
     """
 
-    def __init__(self, server: RouteServer, family: Family, *, refresh: bool) -> None:
+    def __init__(self, server: RouteServer, family: Family, view: View, *, refresh: bool) -> None:
         self.family = family
+        self.view = view
         self.refresh = refresh
         self.members: list[Member] = []
         self._server = server
@@ -73,7 +74,7 @@ class Replay:
         self._keys: list[bytes] | None = None
         self._looked = 0
         self._by_path: dict[Path, list[bytes]] = {}
-        self._by_med: list[bytes] = []
+        self._irregular: list[bytes] = []
         self._order: list[tuple[Path | None, list[bytes]]] | None = None
         self._position = 0
         self._within = 0
@@ -121,30 +122,43 @@ class Replay:
         return Progress.MORE, left
 
     def _collect(self, keys: list[bytes]) -> None:
-        """Sort the next prefixes by their best path."""
+        """Sort the next prefixes by path."""
         get = self._table.routes.get
         by_path = self._by_path
         for nlri in islice(keys, self._looked, self._looked + STEP_PREFIXES):
-            entry = get(nlri)
-            if entry.__class__ is Path:
-                path: Path = entry
-            elif entry is None:
+            paths = self._regular(get(nlri))
+            if paths is None:
+                self._irregular.append(nlri)
                 continue
-            elif entry.__class__ is MedEntry:
-                self._by_med.append(nlri)
-                continue
-            else:
-                path = entry[0]  # type: ignore[index]
-            nlris = by_path.get(path)
-            if nlris is None:
-                by_path[path] = [nlri]
-            else:
-                nlris.append(nlri)
+            for path in paths:
+                nlris = by_path.get(path)
+                if nlris is None:
+                    by_path[path] = [nlri]
+                else:
+                    nlris.append(nlri)
         self._looked += STEP_PREFIXES
         if self._looked >= len(keys):
-            self._order = [*by_path.items(), (None, self._by_med)]
+            self._order = [*by_path.items(), (None, self._irregular)]
             self._by_path = {}
             keys.clear()
+
+    def _regular(self, entry: Entry | None) -> Iterable[Path] | None:
+        """The paths that every member gets of an entry, but for those who are their source; None if that depends."""
+        audience = self.view.audience
+        if entry is None:
+            return ()
+        if isinstance(entry, Path):
+            return (entry,) if entry.audience & audience else ()
+        if self.view.add_path:
+            if self.view.limit != ALL_PATHS:
+                return None
+            return [path for path in entry if path.audience & audience]
+        if entry.__class__ is MedEntry:
+            return None
+        for path in entry:
+            if path.audience & audience:
+                return (path,)
+        return ()
 
     def _chunk(self, order: list[tuple[Path | None, list[bytes]]]) -> None:
         """Write and queue the next prefixes, up to a chunk's octets."""
@@ -171,11 +185,12 @@ class Replay:
                     exceptions.setdefault(member, []).extend(self._present(irregular, member))
             if not valid:
                 continue
-            part = Part(self.family, path, valid)
+            part = Part(self.family, path, valid, path.lane)
             source_member = own.get(path.source)
             if source_member is not None:
                 # The source of these paths gets what is best without it, everybody else gets them.
-                exceptions.setdefault(source_member, []).extend(self._present(valid, source_member))
+                if not self.view.add_path:
+                    exceptions.setdefault(source_member, []).extend(self._present(valid, source_member))
                 self._send_shared(shared, exceptions)
                 shared = []
                 exceptions = {}
@@ -186,7 +201,7 @@ class Replay:
         self._send_shared(shared, exceptions)
 
     def _still(self, path: Path, nlris: list[bytes]) -> tuple[list[bytes], list[bytes]]:
-        """Those prefixes whose best path is still `path`, and those where it depends on who asks."""
+        """Those prefixes that every member still gets with `path`, and those where it depends on who asks."""
         get = self._table.routes.get
         valid: list[bytes] = []
         irregular: list[bytes] = []
@@ -194,44 +209,40 @@ class Replay:
             entry = get(nlri)
             if entry is path:
                 valid.append(nlri)
-            elif entry.__class__ is tuple:
-                if entry[0] is path:
+            elif entry is not None and entry.__class__ is not Path:
+                paths = self._regular(entry)
+                if paths is None:
+                    irregular.append(nlri)
+                elif path in paths:
                     valid.append(nlri)
-            elif entry.__class__ is MedEntry:
-                irregular.append(nlri)
         return valid, irregular
 
     def _present(self, nlris: Iterable[bytes], member: Member) -> list[Part]:
-        """What the member should hold of these prefixes now, leaving out those of which it should hold nothing."""
-        return [part for part in present_state(self._table, self.family, nlris, member) if part.path is not None]
+        """What the member should hold of these prefixes now."""
+        return present_state(self._table, nlris, member, self.view)
 
     def _send_shared(
         self, parts: list[Part], exceptions: dict[Member, list[Part]], without: Member | None = None
     ) -> None:
-        """Queue parts for all members, each written once for all whose maximum is the same."""
-        written: dict[int, PassthroughMessage] = {}
+        """Queue parts for all members, each written once for all that read them alike."""
+        variants: Variants = {}
         for member in self.members:
             if member is without:
                 continue
             group = self._egress.group_of[member]
             if parts:
-                message = written.get(group.maximum)
-                if message is None:
-                    packed = self._egress.repack(group, parts)
-                    message = PassthroughMessage.repacked(packed.octets, packed.count, NO_REQUIREMENT)
-                    written[group.maximum] = message
-                self._egress.send_message((member,), message)
+                self._egress.send_message((member,), self._egress.write(group, parts, variants).message)
             alone = exceptions.get(member)
             if alone:
                 packed = self._egress.repack(group, alone)
                 self._egress.send_octets(member, packed.octets, packed.count)
-        for message in written.values():
-            message.release()
+        for written in variants.values():
+            written.message.release()
 
     def _split_off(self, member: Member) -> "Replay":
         """A replay that goes on for one member from here, over the same list."""
         self.members.remove(member)
-        alone = Replay(self._server, self.family, refresh=self.refresh)
+        alone = Replay(self._server, self.family, self.view, refresh=self.refresh)
         alone.members = [member]
         alone._keys = self._keys
         alone._order = self._order
@@ -256,13 +267,42 @@ class Replay:
                     self._egress.send_octets(member, octets, 1)
 
 
-def present_state(table: Table, family: Family, nlris: Iterable[bytes], member: Member) -> list[Part]:
-    """What `member` should hold of each prefix now, as parts; path None for what it should not hold."""
-    by_path: dict[Path | None, list[bytes]] = {}
+def present_state(table: Table, nlris: Iterable[bytes], member: Member, view: View) -> list[Part]:
+    """What `member` should hold of each prefix now, as parts."""
+    by_path: dict[Path, list[bytes]] = {}
     get = table.routes.get
     for nlri in nlris:
-        by_path.setdefault(choose(get(nlri), member.source), []).append(nlri)
-    return [Part(family, path, found) for path, found in by_path.items()]
+        for path in exports(get(nlri), member.source, view):
+            by_path.setdefault(path, []).append(nlri)
+    return [Part(table.family, path, found, path.lane) for path, found in by_path.items()]
+
+
+def missed_state(
+    table: Table, missed: Iterable[bytes], member: Member, view: View, identifiers: PathIdentifiers
+) -> list[Part]:
+    """What a member that was behind must be told of what it missed, withdrawals included."""
+    by_path: dict[Path | None, list[bytes]] = {}
+    get = table.routes.get
+    if not view.add_path:
+        for nlri in missed:
+            by_path.setdefault(choose(get(nlri), member.source, view.audience), []).append(nlri)
+        return [Part(table.family, path, found) for path, found in by_path.items()]
+    gone: dict[int, list[bytes]] = {}
+    for each in missed:
+        path_id, nlri = int.from_bytes(each[:4], "big"), each[4:]
+        lane = identifiers.find(path_id)
+        for path in exports(get(nlri), member.source, view):
+            if path.lane is lane:
+                by_path.setdefault(path, []).append(nlri)
+                break
+        else:
+            gone.setdefault(path_id, []).append(nlri)
+    # The lane may be gone as well: what is left of it is its identifier.
+    parts = [
+        Part(table.family, None, nlris, identifiers.find(path_id) or Lane(member.source, None, path_id))
+        for path_id, nlris in gone.items()
+    ]
+    return parts + [Part(table.family, path, found, path.lane) for path, found in by_path.items() if path is not None]
 
 
 def catch_up(server: RouteServer, member: Member) -> Progress:
@@ -279,7 +319,8 @@ def catch_up(server: RouteServer, member: Member) -> Progress:
         missed.difference_update(nlris)
         if not missed:
             del behind[family]
-        packed = server.egress.repack(group, present_state(server.table(family), family, nlris, member))
+        parts = missed_state(server.table(family), nlris, member, group.views[family], server.identifiers)
+        packed = server.egress.repack(group, parts)
         if packed.octets:
             server.egress.send_octets(member, packed.octets, packed.count)
         break
@@ -305,7 +346,7 @@ class Removal:
         source = self._source
         while self._looked >= len(self._keys):
             if not self._families:
-                source.paths.clear()
+                self._server.forget_source(source)
                 return Progress.DONE
             self._keys = list(self._server.table(self._families[-1]).routes)
             self._looked = 0

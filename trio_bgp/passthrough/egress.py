@@ -2,7 +2,7 @@
 
 Consecutive messages of one read that go unchanged to the same receivers are one `PassthroughMessage`, a run: one queue
 entry and one piece of a gather write for each receiver, however many messages it holds. What cannot go unchanged to a
-group is written once for the group's maximum and shared by all that have the same.
+group is written once for all groups that read it alike.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,11 +13,15 @@ from trio_bgp.passthrough.group import Group, Member
 from trio_bgp.passthrough.mask import NO_REQUIREMENT, CapabilityMask
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.pool import Slab
-from trio_bgp.passthrough.repack import Part, Repacked, repack
+from trio_bgp.passthrough.repack import Part, Repacked, Withheld, repack
+from trio_bgp.rib.export import View
 from trio_bgp.rib.path import Source
 from trio_bgp.wire.numbers import Family
 
-__all__ = ["Egress", "EgressCounters"]
+__all__ = ["Egress", "EgressCounters", "Scope", "Variants", "Written"]
+
+Scope = Source | tuple[Family, View] | None
+"""Receivers: one member, the groups with one view of a family, or everybody."""
 
 
 @attrs.define
@@ -31,41 +35,58 @@ class EgressCounters:
     replayed: int = 0
     """Written here to tell what there was before: replays, catching up, End-of-RIB."""
     too_long: int = 0
-    """Parts that no receiver of the group could take in one message and that were withdrawn instead."""
+    """Announcements that could not be written for a group and were withdrawn instead."""
+
+
+@attrs.frozen
+class Written:
+    """Parts as messages, for all groups that read them alike."""
+
+    message: PassthroughMessage
+    withheld: tuple[Withheld, ...]
+
+
+Variants = dict[object, Written]
+"""What was written already of the same parts, by what it depends on."""
 
 
 class Egress:
     """The receiving members, in groups, and the run that is being collected for them.
 
     Args:
-        too_long: told of each announcement whose attributes exceed a group's maximum.
+        withheld: told of each announcement that a group cannot be sent.
+
+    Attributes:
+        views: how the receivers see each family.
     """
 
-    def __init__(self, too_long: Callable[[Group, Part], None]) -> None:
+    def __init__(self, withheld: Callable[[Group, Withheld], None]) -> None:
         self.groups: list[Group] = []
         self.group_of: dict[Member, Group] = {}
         self.member_of: dict[Source, Member] = {}
+        self.views: dict[Family, tuple[View, ...]] = {}
         self.counters = EgressCounters()
-        self._too_long = too_long
+        self._report_withheld = withheld
         self._keep_parts = False
-        # The run: messages of one source, in one slab, for all but the source or for one member alone.
+        # The run: messages of one source, in one slab, for all but the source or for those in the scope.
         self._source: Source | None = None
         self._slab: Slab | None = None
         self._start = 0
         self._end = 0
         self._count = 0
         self._required: CapabilityMask = NO_REQUIREMENT
-        self._target: Source | None = None
+        self._scope: Scope = None
         self._parts: list[Part] = []
 
     def join(self, member: Member) -> None:
         """Make `member` a receiver of all that comes from here on."""
         for group in self.groups:
-            if group.mask == member.mask and group.families == member.negotiated.families:
+            if group.context == member.context:
                 break
         else:
-            group = Group(member)
+            group = Group(member.context)
             self.groups.append(group)
+            self._note_views()
         group.members.append(member)
         self.group_of[member] = group
         self.member_of[member.source] = member
@@ -78,6 +99,7 @@ class Egress:
             group.behind -= 1
         if not group.members:
             self.groups.remove(group)
+            self._note_views()
         del self.member_of[member.source]
 
     def begin(self, source: Source, slab: Slab) -> None:
@@ -86,10 +108,10 @@ class Egress:
         self._slab = slab
 
     def pass_on(
-        self, start: int, end: int, required: CapabilityMask, parts: Sequence[Part], target: Source | None = None
+        self, start: int, end: int, required: CapabilityMask, parts: Sequence[Part], scope: Scope = None
     ) -> None:
-        """The message in `slab[start:end]` goes unchanged to all but its source, or to `target` alone."""
-        if self._count and self._end == start and self._required == required and self._target is target:
+        """The message in `slab[start:end]` goes unchanged to all but its source, or to those in the scope."""
+        if self._count and self._end == start and self._required == required and self._scope == scope:
             self._end = end
             self._count += 1
         else:
@@ -98,8 +120,8 @@ class Egress:
             self._end = end
             self._count = 1
             self._required = required
-            self._target = target
-            self._keep_parts = any(group.behind or not group.passes(required) for group in self.groups)
+            self._scope = scope
+            self._keep_parts = any(group.behind or group.obstacle(required) for group in self.groups)
         if self._keep_parts:
             self._parts += parts
 
@@ -113,24 +135,28 @@ class Egress:
         self._count = 0
         self._parts = []
         run = PassthroughMessage(slab, self._start, self._end, count, required)
-        variants: dict[tuple[int, frozenset[Family]], PassthroughMessage] = {}
-        for group, receivers in self._receivers(self._target, () if self._source is None else (self._source,)):
-            if group.passes(required):
-                self.counters.unchanged += count * self._deliver(group, receivers, run, parts)
+        variants: Variants = {}
+        excluded = () if self._source is None else (self._source,)
+        for group, receivers in self._receivers(self._scope, excluded):
+            why = group.obstacle(required)
+            if not why:
+                live = self._deliver(group, receivers, run, parts)
+                self.counters.unchanged += count * live
+                group.counters.unchanged += count * live
             else:
-                self._deliver_parts(group, receivers, parts, variants)
+                self._deliver_parts(group, receivers, parts, variants, why, count)
         for variant in variants.values():
-            variant.release()
+            variant.message.release()
         run.release()
 
-    def send(self, parts: Sequence[Part], *, only: Source | None = None, excluded: Sequence[Source] = ()) -> None:
-        """Write `parts` anew, to `only` or to all but `excluded`. Goes behind the run collected so far."""
+    def send(self, parts: Sequence[Part], *, scope: Scope = None, excluded: Sequence[Source] = ()) -> None:
+        """Write `parts` anew, to those in the scope but `excluded`. Goes behind the run collected so far."""
         self.flush()
-        variants: dict[tuple[int, frozenset[Family]], PassthroughMessage] = {}
-        for group, receivers in self._receivers(only, excluded):
-            self._deliver_parts(group, receivers, parts, variants)
+        variants: Variants = {}
+        for group, receivers in self._receivers(scope, excluded):
+            self._deliver_parts(group, receivers, parts, variants, "part", len(parts))
         for variant in variants.values():
-            variant.release()
+            variant.message.release()
 
     def send_octets(self, member: Member, octets: bytes, count: int) -> None:
         """Queue messages made for one live member (End-of-RIB, replays)."""
@@ -148,36 +174,85 @@ class Egress:
             self.counters.replayed += message.count
 
     def repack(self, group: Group, parts: Sequence[Part]) -> Repacked:
-        """Write parts for a group, reporting what is too long for it."""
-        written = repack([part for part in parts if part.family in group.families], group.maximum)
-        for part in written.too_long:
-            self.counters.too_long += 1
-            self._too_long(group, part)
+        """Write parts for a group, reporting what it cannot be sent."""
+        wanted = [part for part in parts if part.family in group.views]
+        written = repack(wanted, group.maximum, group.views, group.rules)
+        self._note_withheld(group, written.withheld)
         return written
 
-    def _receivers(self, only: Source | None, excluded: Sequence[Source]) -> Iterable[tuple[Group, Sequence[Member]]]:
-        if only is not None:
-            member = self.member_of.get(only)
+    def write(self, group: Group, parts: Sequence[Part], variants: Variants) -> Written:
+        """`repack` as a message that all groups share which read these parts alike.
+
+        Its reference belongs to `variants`: the caller releases all of them when done.
+        """
+        # Only what the parts have in them: groups that differ in other families share what is written.
+        views = group.views
+        seen = frozenset((part.family, views[part.family].add_path) for part in parts if part.family in views)
+        key = (seen, group.maximum, group.rules)
+        written = variants.get(key)
+        if written is None:
+            packed = self.repack(group, parts)
+            message = PassthroughMessage.repacked(packed.octets, packed.count, NO_REQUIREMENT)
+            written = variants[key] = Written(message, packed.withheld)
+        else:
+            self._note_withheld(group, written.withheld)
+        return written
+
+    def sees(self, source: Source, scope: tuple[Family, View]) -> bool:
+        """Whether the member that is this source is a receiver with this view of the family."""
+        member = self.member_of.get(source)
+        return member is not None and self.group_of[member].views.get(scope[0]) == scope[1]
+
+    def withhold(self, family: Family, view: View, count: int) -> None:
+        """Count announcements that receivers of a view may not have."""
+        for group in self.groups:
+            if group.views.get(family) == view:
+                withheld = group.counters.withheld
+                withheld["role"] = withheld.get("role", 0) + count * len(group.members)
+
+    def _note_views(self) -> None:
+        views: dict[Family, dict[View, None]] = {}
+        for group in self.groups:
+            for family, view in group.views.items():
+                views.setdefault(family, {})[view] = None
+        self.views = {family: tuple(found) for family, found in views.items()}
+
+    def _note_withheld(self, group: Group, withheld: Iterable[Withheld]) -> None:
+        for each in withheld:
+            self.counters.too_long += 1
+            group.counters.withheld[each.reason] = group.counters.withheld.get(each.reason, 0) + 1
+            self._report_withheld(group, each)
+
+    def _receivers(self, scope: Scope, excluded: Sequence[Source]) -> Iterable[tuple[Group, Sequence[Member]]]:
+        groups = self.groups
+        if isinstance(scope, Source):
+            member = self.member_of.get(scope)
             return () if member is None else ((self.group_of[member], (member,)),)
+        if scope is not None:
+            family, view = scope
+            groups = [group for group in groups if group.views.get(family) == view]
         left_out = [self.member_of.get(source) for source in excluded]
-        return [(group, [member for member in group.members if member not in left_out]) for group in self.groups]
+        return [(group, [member for member in group.members if member not in left_out]) for group in groups]
 
     def _deliver_parts(
         self,
         group: Group,
         receivers: Sequence[Member],
         parts: Sequence[Part],
-        variants: dict[tuple[int, frozenset[Family]], PassthroughMessage],
+        variants: Variants,
+        why: str,
+        received: int,
     ) -> None:
-        """Deliver `parts` written for the group; `variants` keeps what was written, by what it depends on."""
-        if not receivers or not any(part.family in group.families for part in parts):
+        """Deliver `parts` written for the group, which were `received` messages before."""
+        if not receivers or not any(part.family in group.views for part in parts):
             return
-        key = (group.maximum, group.families)
-        variant = variants.get(key)
-        if variant is None:
-            written = self.repack(group, parts)
-            variant = variants[key] = PassthroughMessage.repacked(written.octets, written.count, NO_REQUIREMENT)
-        self.counters.repacked += variant.count * self._deliver(group, receivers, variant, parts)
+        message = self.write(group, parts, variants).message
+        live = self._deliver(group, receivers, message, parts)
+        self.counters.repacked += message.count * live
+        counters = group.counters
+        counters.repacked[why] = counters.repacked.get(why, 0) + message.count * live
+        if message.count > received:
+            counters.split += (message.count - received) * live
 
     def _deliver(
         self, group: Group, receivers: Sequence[Member], message: PassthroughMessage, parts: Sequence[Part]
@@ -199,7 +274,19 @@ class Egress:
                     member.detached += 1
                     group.behind += 1
             else:
-                for part in parts:
-                    if part.family in group.families:
-                        behind.setdefault(part.family, set()).update(part.nlris)
+                _remember(group, behind, parts)
         return live
+
+
+def _remember(group: Group, behind: dict[Family, set[bytes]], parts: Iterable[Part]) -> None:
+    """Note what a member that is behind misses."""
+    for part in parts:
+        view = group.views.get(part.family)
+        if view is None:
+            continue
+        missed = behind.setdefault(part.family, set())
+        if view.add_path and part.lane is not None:
+            identifier = part.lane.path_id.to_bytes(4, "big")
+            missed.update([identifier + nlri for nlri in part.nlris])
+        else:
+            missed.update(part.nlris)

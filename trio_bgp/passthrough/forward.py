@@ -10,29 +10,24 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from trio_bgp.passthrough.egress import Egress
+from trio_bgp.passthrough.egress import Egress, Scope
 from trio_bgp.passthrough.group import Group, Member
 from trio_bgp.passthrough.ingress import Ingress
-from trio_bgp.passthrough.mask import (
-    AS_NUMBERS,
-    ASN4,
-    EBGP,
-    EXTENDED_MESSAGE,
-    NO_REQUIREMENT,
-    CapabilityMask,
-    family_bit,
-)
+from trio_bgp.passthrough.mask import EXTENDED_MESSAGE, CapabilityMask
 from trio_bgp.passthrough.message import PassthroughMessage
-from trio_bgp.passthrough.repack import Part
-from trio_bgp.rib.path import Path, Source
+from trio_bgp.passthrough.repack import Part, Withheld
+from trio_bgp.rib.export import Told, compare
+from trio_bgp.rib.path import Lane, Path, PathIdentifiers, Source
 from trio_bgp.rib.table import Changes, Table
+from trio_bgp.settings import SpeakerSettings
 from trio_bgp.wire.nlri import split_prefixes
 from trio_bgp.wire.notification import Notification, NotificationError
 from trio_bgp.wire.numbers import IPV4_UNICAST, MAXIMUM_MESSAGE_LENGTH, CeaseSubcode, ErrorCode, Family, afi_of, safi_of
 
 __all__ = ["ForwardCounters", "RouteServer"]
 
-IPV4_ANNOUNCEMENT = CapabilityMask(family_bit(IPV4_UNICAST) | EBGP | ASN4 | AS_NUMBERS)
+Bounds = tuple[int, int, CapabilityMask]
+"""A message that may be passed on unchanged: start and end in the slab, and what it requires of a receiver."""
 
 
 @attrs.define
@@ -52,21 +47,25 @@ class RouteServer:
     """Tables, members and verdicts.
 
     Args:
-        local_as: our AS number.
+        speaker: who we are.
         report: told of each repair and refusal: the peer, the cause, the octets concerned.
-        too_long: told of announcements a group cannot take because their attributes alone exceed its maximum.
+        withheld: told of announcements that a group cannot be sent.
+
+    Attributes:
+        identifiers: our path identifiers.
     """
 
     def __init__(
         self,
-        local_as: int,
+        speaker: SpeakerSettings,
         report: Callable[[Member, str, bytes], None],
-        too_long: Callable[[Group, Part], None],
+        withheld: Callable[[Group, Withheld], None],
     ) -> None:
         self.tables: dict[Family, Table] = {}
-        self.egress = Egress(too_long)
+        self.egress = Egress(withheld)
         self.counters = ForwardCounters()
-        self._local_as = local_as
+        self.identifiers = PathIdentifiers()
+        self._speaker = speaker
         self._report = report
         self._ingress: dict[Member, Ingress] = {}
 
@@ -75,17 +74,27 @@ class RouteServer:
         table = self.tables.get(family)
         if table is None:
             table = self.tables[family] = Table(family)
+            self._note_present(table)
         return table
 
     def join(self, member: Member) -> None:
         """A session came up: it gets all that happens from here on. What there is already is a replay's to tell."""
-        self._ingress[member] = Ingress(member, self._local_as, self._count_and_report)
+        self._ingress[member] = Ingress(member, self._speaker, self.identifiers, self._count_and_report)
         self.egress.join(member)
+        for table in self.tables.values():
+            self._note_present(table)
 
     def leave(self, member: Member) -> None:
         """A session ended: it gets nothing more. Its routes stay until `withdraw_source` takes them."""
         self.egress.leave(member)
         del self._ingress[member]
+        for table in self.tables.values():
+            self._note_present(table)
+
+    def _note_present(self, table: Table) -> None:
+        table.present = 0
+        for view in self.egress.views.get(table.family, ()):
+            table.present |= view.audience
 
     def updates(self, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
         """Apply and forward the UPDATEs of one read, in order.
@@ -106,8 +115,11 @@ class RouteServer:
         member.messages_in += len(offsets)
         egress = self.egress
         egress.begin(member.source, slab)
+        plain = ingress.plain_ipv4
+        announcement = ingress.announcement
         known = ingress.ipv4.get
         table = self.table(IPV4_UNICAST)
+        present = table.present
         last = len(offsets) - 1
         try:
             for index, offset in enumerate(offsets):
@@ -115,12 +127,7 @@ class RouteServer:
                 end = (offsets[index + 1] if index < last else message.end) - base
                 attributes = start + 23
                 nlri = attributes + (data[start + 21] << 8 | data[start + 22])
-                if (
-                    attributes < nlri < end
-                    and not data[start + 19]
-                    and not data[start + 20]
-                    and ingress.ipv4_negotiated
-                ):
+                if attributes < nlri < end and not data[start + 19] and not data[start + 20] and plain:
                     # Nearly all UPDATEs of a table: one attribute block and IPv4 prefixes, nothing withdrawn.
                     octets = data[attributes:nlri]
                     path = known(octets) or ingress.classic_path(octets)
@@ -132,14 +139,14 @@ class RouteServer:
                             else split_prefixes(data[nlri:end], 32)
                         )
                         changes = table.announce(path, nlris)
-                        required = IPV4_ANNOUNCEMENT
+                        required = announcement
                         if end - start > MAXIMUM_MESSAGE_LENGTH:
                             required = CapabilityMask(required | EXTENDED_MESSAGE)
-                        part = Part(IPV4_UNICAST, path, nlris)
-                        if changes is None:
+                        part = Part(IPV4_UNICAST, path, nlris, path.lane)
+                        if changes is None and path.audience & present == present:
                             egress.pass_on(offset, offset + end - start, required, (part,))
                         else:
-                            self._tell_changes(member.source, part, changes, (offset, offset + end - start, required))
+                            self._tell(part, changes, (offset, offset + end - start, required))
                         continue
                 self._update(member, ingress, data, start, end, offset)
         except NotificationError as error:
@@ -147,14 +154,21 @@ class RouteServer:
             self._fail(member, error.notification, str(error))
             return
         egress.flush()
+        if len(member.source.lanes) > member.lane_limit:
+            self.identifiers.release_unused(member.source)
+            member.lane_limit = max(member.lane_limit, 2 * len(member.source.lanes))
         self._check_limits(member)
 
     def withdraw_source(self, source: Source, family: Family, nlris: Sequence[bytes]) -> None:
         """Take away what a source that is gone had of these prefixes."""
         table = self.table(family)
-        own = table.prefixes_of(source, nlris)
-        if own:
-            self._tell_part(source, Part(family, None, own), table.withdraw(source, own))
+        for lane, own in table.lanes_of(source, nlris).items():
+            self._tell(Part(family, None, own, lane), table.withdraw(lane, own), None)
+
+    def forget_source(self, source: Source) -> None:
+        """A source that is gone has no routes any more."""
+        source.paths.clear()
+        self.identifiers.release(source)
 
     def _update(self, member: Member, ingress: Ingress, data: bytes, start: int, end: int, offset: int) -> None:
         """One UPDATE of any form."""
@@ -163,86 +177,105 @@ class RouteServer:
             member.end_of_rib.add(received.end_of_rib)
             self.counters.end_of_rib += 1
             return
-        source = member.source
         outcomes: list[tuple[Part, Changes | None]] = []
         for part in received.parts:
             table = self.table(part.family)
-            if part.path is None:
-                outcomes.append((part, table.withdraw(source, part.nlris)))
-            else:
+            if part.path is not None:
                 outcomes.append((part, table.announce(part.path, part.nlris)))
+            elif part.lane is not None:
+                outcomes.append((part, table.withdraw(part.lane, part.nlris)))
         if not outcomes:
             self.counters.withheld += 1
             return
-        bounds = None
+        bounds: Bounds | None = None
         if received.clean:
-            bounds = (offset, offset + end - start, _required(received.parts, end - start))
-            if all(changes is None for _, changes in outcomes):
+            bounds = (offset, offset + end - start, ingress.required(received.parts, end - start))
+            if all(changes is None and self._for_all(part) for part, changes in outcomes):
                 self.egress.pass_on(*bounds, received.parts)
                 return
             if len(outcomes) > 1:
                 bounds = None
         for part, changes in outcomes:
-            if changes is None or bounds is None:
-                self._tell_part(source, part, changes)
-            else:
-                self._tell_changes(source, part, changes, bounds)
+            self._tell(part, changes, bounds)
 
-    def _tell_part(self, source: Source, part: Part, changes: Changes | None) -> None:
-        """Tell a part whose message cannot be passed on as it is."""
-        if changes is None:
-            self.egress.send((part,), excluded=(source,))
-        else:
-            self._tell_changes(source, part, changes, None)
+    def _for_all(self, part: Part) -> bool:
+        """Whether every receiver may have the part's path."""
+        if part.path is None:
+            return True
+        present = self.table(part.family).present
+        return part.path.audience & present == present
 
-    def _tell_changes(
-        self, source: Source, part: Part, changes: Changes, bounds: tuple[int, int, CapabilityMask] | None
-    ) -> None:
-        """Tell what is not the same for everybody.
+    def _tell(self, part: Part, changes: Changes | None, bounds: Bounds | None) -> None:
+        """Tell each view's receivers what a part means for them.
 
         Args:
-            source: who caused it.
-            part: what it said.
+            part: what was announced or withdrawn.
             changes: what the table made of it.
-            bounds: the message it came in, start and end in the slab and its requirement, if all of it is `part` and
-                may be passed on unchanged.
+            bounds: the message it came in, if all of it is `part` and may be passed on unchanged.
         """
+        family, path, nlris, lane = part
+        if lane is None:
+            raise AssertionError("a part of nobody")
+        views = self.egress.views.get(family, ())
+        told_any = False
+        for view in views:
+            scope: Scope = None if len(views) == 1 else (family, view)
+            if changes is None:
+                told = Told(list(nlris))
+            else:
+                told = Told(list(changes.simple))
+                compare(view, lane, path, changes.contended, told)
+            if path is not None and not path.audience & view.audience:
+                # What of it they may have they had as the lane's former path, and that is among the differences.
+                told.everyone = []
+                self.egress.withhold(family, view, 1)
+            told_any |= self._tell_view(lane, part, told, bounds, scope)
+        if not told_any:
+            self.counters.withheld += 1
+
+    def _tell_view(self, lane: Lane, part: Part, told: Told, bounds: Bounds | None, scope: Scope) -> bool:
+        """Tell the receivers of one view; False if there is nothing to tell."""
         egress = self.egress
-        by_receivers: dict[tuple[Path | None, Source | None, tuple[Source, ...]], list[bytes]] = {}
-        for difference in changes.differences:
-            key = (difference.choice, difference.only, difference.excluded)
+        source = lane.source
+        if isinstance(scope, tuple):
+            # A source of a path is in one view; what others make of it is not for it.
+            told.only = {receiver: nlris for receiver, nlris in told.only.items() if egress.sees(receiver, scope)}
+            told.differences = [each for each in told.differences if each.only is None or egress.sees(each.only, scope)]
+        by_receivers: dict[tuple[Path | None, Lane | None, Source | None, tuple[Source, ...]], list[bytes]] = {}
+        for difference in told.differences:
+            key = (difference.path, difference.lane, difference.only, difference.excluded)
             by_receivers.setdefault(key, []).append(difference.nlri)
-        for (choice, only, excluded), nlris in by_receivers.items():
-            egress.send((Part(part.family, choice, nlris),), only=only, excluded=excluded)
-        everyone = changes.everyone
-        if not everyone and not changes.only:
-            if not by_receivers:
-                self.counters.withheld += 1
-            return
+        for (path, whose, only, excluded), nlris in by_receivers.items():
+            egress.send((Part(part.family, path, nlris, whose),), scope=only or scope, excluded=excluded)
+        everyone = told.everyone
+        if not everyone and not told.only:
+            return bool(by_receivers)
         whole = len(part.nlris)
         special: list[Source] = [source]
-        for receiver, more in changes.only.items():
+        for receiver, more in told.only.items():
             special.append(receiver)
-            self._tell_wanted(receiver, part, everyone + more if everyone else more, whole, bounds)
+            self._tell_wanted(part, everyone + more if everyone else more, whole, bounds, receiver, ())
         if not everyone:
-            return
-        if bounds is not None and len(everyone) == whole and len(special) == 1:
-            egress.pass_on(*bounds, (part,))
+            return True
+        if len(special) == 1:
+            self._tell_wanted(part, everyone, whole, bounds, scope, special)
         else:
-            egress.send((Part(part.family, part.path, everyone),), excluded=special)
+            self._tell_wanted(part, everyone, whole, None, scope, special)
+        return True
 
     def _tell_wanted(
         self,
-        receiver: Source,
         part: Part,
         wanted: list[bytes],
         whole: int,
-        bounds: tuple[int, int, CapabilityMask] | None,
+        bounds: Bounds | None,
+        scope: Scope,
+        excluded: Sequence[Source],
     ) -> None:
         if bounds is not None and len(wanted) == whole:
-            self.egress.pass_on(*bounds, (part,), receiver)
+            self.egress.pass_on(*bounds, (part,), scope)
         else:
-            self.egress.send((Part(part.family, part.path, wanted),), only=receiver)
+            self.egress.send((Part(part.family, part.path, wanted, part.lane),), scope=scope, excluded=excluded)
 
     def _check_limits(self, member: Member) -> None:
         limit = member.settings.max_prefixes
@@ -262,15 +295,3 @@ class RouteServer:
     def _count_and_report(self, member: Member, cause: str, octets: bytes) -> None:
         self.counters.repaired += 1
         self._report(member, cause, octets)
-
-
-def _required(parts: Sequence[Part], length: int) -> CapabilityMask:
-    """What a receiver must have negotiated to read a message of these parts unchanged."""
-    required: int = NO_REQUIREMENT
-    for part in parts:
-        required |= family_bit(part.family)
-        if part.path is not None:
-            required |= AS_NUMBERS | ASN4 | EBGP
-    if length > MAXIMUM_MESSAGE_LENGTH:
-        required |= EXTENDED_MESSAGE
-    return CapabilityMask(required)

@@ -6,21 +6,50 @@ passed on unchanged.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
+import attrs
+
+from trio_bgp.passthrough.audience import LLGR_STALE, audience_of_path, well_known
 from trio_bgp.passthrough.group import Member
+from trio_bgp.passthrough.mask import (
+    AS_NUMBERS,
+    ASN4,
+    EBGP,
+    EXTENDED_MESSAGE,
+    REWRITE,
+    TRANSPARENT,
+    CapabilityMask,
+    add_path_bit,
+    family_bit,
+)
 from trio_bgp.passthrough.repack import Part
-from trio_bgp.rib.path import Path, PathStore
-from trio_bgp.settings import NextHopCheck
+from trio_bgp.rib.path import Lane, Path, PathIdentifiers, PathKey, PathStore
+from trio_bgp.settings import BgpRole, NextHopCheck, SpeakerSettings
+from trio_bgp.wire.attribute_block import encode_attribute, walk, widen
 from trio_bgp.wire.attributes import AttributeContext, Attributes, missing_attribute, parse_attributes
-from trio_bgp.wire.nlri import split_nlri, split_prefixes
+from trio_bgp.wire.nlri import KEYED, split_key, split_nlri, split_nlri_add_path
 from trio_bgp.wire.notification import NotificationError
-from trio_bgp.wire.numbers import IPV4_UNICAST, ErrorCode, Family, UpdateMessageErrorSubcode
+from trio_bgp.wire.numbers import (
+    FLAG_OPTIONAL,
+    FLAG_TRANSITIVE,
+    IPV4_UNICAST,
+    MAXIMUM_MESSAGE_LENGTH,
+    AttributeType,
+    ErrorCode,
+    Family,
+    UpdateMessageErrorSubcode,
+    afi_of,
+)
 from trio_bgp.wire.update import sections
 
 __all__ = ["Ingress", "Received"]
 
 Report = Callable[[Member, str, bytes], None]
 """Told of each repair and refusal: the peer, the cause, the octets concerned."""
+
+_LEAKS: Final = (BgpRole.PROVIDER, BgpRole.RS)
+_MARKS: Final = (BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT)
 
 
 class Received:
@@ -45,28 +74,52 @@ class Ingress:
 
     Args:
         member: the session they come from.
-        local_as: our AS number, for loop detection.
+        speaker: who we are, for loop detection, and the framing of families this program does not know.
+        identifiers: where lanes come from.
         report: see `Report`.
+
+    Attributes:
+        ipv4: the interned paths of plain IPv4 announcements, by attribute block.
+        plain_ipv4: IPv4 prefixes come without path identifiers, so that `classic_path` may be asked.
+        announcement: what reading a plain IPv4 announcement requires, but for its length.
     """
 
-    def __init__(self, member: Member, local_as: int, report: Report) -> None:
+    def __init__(self, member: Member, speaker: SpeakerSettings, identifiers: PathIdentifiers, report: Report) -> None:
+        negotiated = member.negotiated
         self._member = member
-        self._local_as = local_as
+        self._speaker = speaker
+        self._cluster_id = speaker.bgp_identifier if speaker.cluster_id is None else speaker.cluster_id
         self._report = report
-        self._families = member.negotiated.families
+        self._families = negotiated.families
+        self._add_path = negotiated.add_path_receive
+        self._identifiers = identifiers
         self._context = AttributeContext(
-            asn4=member.negotiated.asn4,
-            external=member.negotiated.external,
-            add_path=member.negotiated.add_path_receive,
-            peer_as=member.negotiated.peer_as,
+            asn4=negotiated.asn4,
+            external=negotiated.external,
+            add_path=negotiated.add_path_receive,
+            peer_as=negotiated.peer_as,
+            extended_next_hop=frozenset(family for family, _ in negotiated.extended_next_hop),
+            reject_as_set=member.settings.reject_as_set,
         )
+        self._wide = attrs.evolve(self._context, asn4=True)
         for family in self._families:
             member.source.paths[family] = PathStore()
         self.ipv4: PathStore = member.source.paths.get(IPV4_UNICAST, PathStore())
-        self.ipv4_negotiated = IPV4_UNICAST in self._families
+        self._marks = member.settings.bgp_role in _MARKS
+        self.plain_ipv4 = (
+            IPV4_UNICAST in self._families
+            and IPV4_UNICAST not in self._add_path
+            and member.settings.imports
+            and not self._marks
+        )
+        self._usual_audience = audience_of_path(member.settings.role, Attributes(), frozenset(), ipv6_next_hop=False)
+        attributes = AS_NUMBERS | (ASN4 if negotiated.asn4 else 0) | (EBGP if negotiated.external else 0)
+        # What an internal peer says nobody may have as it is: it has to be reflected, or to lose what is internal.
+        self._attribute_bits = attributes | (TRANSPARENT if negotiated.external else REWRITE)
+        self.announcement = CapabilityMask(self._attribute_bits | family_bit(IPV4_UNICAST))
 
     def classic_path(self, octets: bytes) -> Path | None:
-        """Intern the attribute block of an UPDATE that announces only by its NLRI field.
+        """Intern the attribute block of a plain UPDATE that announces only by its NLRI field.
 
         None if the block is not that simple, or not sound: `read` has to look at the whole message then.
 
@@ -74,11 +127,18 @@ class Ingress:
             NotificationError: the session cannot go on.
         """
         parsed = parse_attributes(octets, self._context)
-        if parsed.mp_reach is not None or parsed.mp_unreach is not None or parsed.discarded:
+        if (
+            parsed.mp_reach is not None
+            or parsed.mp_unreach is not None
+            or parsed.repaired is not octets
+            or parsed.treat_as_withdraw is not None
+        ):
             return None
+        parsed = self._normal(parsed)
         if self._refused(parsed, announces_ipv4=True, announces_mp=False) is not None:
             return None
-        path = Path(self._member.source, octets, octets, None, parsed)
+        lane = self._identifiers.lane(self._member.source, None)
+        path = self._path(lane, IPV4_UNICAST, octets, parsed.octets, None, parsed, b"")
         self.ipv4[octets] = path
         return path
 
@@ -97,19 +157,18 @@ class Ingress:
         parts: list[Part] = []
         clean = True
         if withdrawn:
-            clean &= self._add(parts, IPV4_UNICAST, None, split_prefixes(withdrawn, 32))
+            clean = self._withdraw(parts, IPV4_UNICAST, withdrawn)
         if not octets and not nlri:
             return Received(parts, clean=clean)
         parsed = parse_attributes(octets, self._context)
         reach, unreach = parsed.mp_reach, parsed.mp_unreach
+        if bool(withdrawn) + bool(nlri) + (reach is not None) + (unreach is not None) > 1:
+            clean = False  # RFC 7606, section 5.1: a sender must not mix them
         if unreach is not None:
             routes = octets[unreach.nlri_start : unreach.nlri_end]
             if not routes and reach is None and not nlri and not withdrawn:
                 return Received((), clean=False, end_of_rib=unreach.family)
-            if routes and unreach.family in self._families:
-                parts.append(Part(unreach.family, None, split_nlri(unreach.family, routes, add_path=False)))
-            else:
-                clean = False
+            clean &= bool(routes) and self._withdraw(parts, unreach.family, routes)
         if reach is None and not nlri:
             if parsed.treat_as_withdraw is not None:
                 # RFC 7606, section 5.2: which routes were meant cannot be known.
@@ -118,46 +177,129 @@ class Ingress:
                     UpdateMessageErrorSubcode.MALFORMED_ATTRIBUTE_LIST,
                     reason=f"{parsed.treat_as_withdraw} in an UPDATE that announces nothing",
                 )
-            return Received(parts, clean=clean and not parsed.discarded)
-        refused = self._refused(parsed, announces_ipv4=bool(nlri), announces_mp=reach is not None)
+            return Received(parts, clean=clean and parsed.repaired is octets)
+        for discard in parsed.discarded:
+            self._report(self._member, f"attribute discard: {discard}", data[start:end])
+        clean &= parsed.repaired is octets
+        normal = parsed
+        if parsed.treat_as_withdraw is None:
+            normal = self._normal(parsed)
+            clean &= not self._marks or parsed.has(AttributeType.ONLY_TO_CUSTOMER)
+        refused = self._refused(normal, announces_ipv4=bool(nlri), announces_mp=reach is not None)
         if refused is not None:
             self._report(self._member, refused, data[start:end])
             clean = False
-        for discard in parsed.discarded:
-            self._report(self._member, f"attribute discard: {discard}", data[start:end])
-            clean = False
-        rest = _without_mp(parse_attributes(parsed.repaired, self._context) if parsed.discarded else parsed)
+        rest = None if refused is not None else _without_mp(normal)
         if reach is not None:
             routes = octets[reach.nlri_start : reach.nlri_end]
-            if reach.family in self._families and routes:
-                path = None
-                if refused is None:
-                    path = self._intern(reach.family, (reach.next_hop, rest), rest, reach.next_hop, parsed)
-                parts.append(Part(reach.family, path, split_nlri(reach.family, routes, add_path=False)))
-            else:
-                clean = False
+            clean &= bool(routes) and self._announce(parts, reach.family, routes, rest, reach.next_hop, normal)
         if nlri:
-            path = None
-            if refused is None and self.ipv4_negotiated:
-                path = self._intern(IPV4_UNICAST, rest, rest, None, parsed)
-            clean &= self._add(parts, IPV4_UNICAST, path, split_prefixes(nlri, 32))
+            clean &= self._announce(parts, IPV4_UNICAST, nlri, rest, None, normal)
         return Received(parts, clean=clean)
 
-    def _add(self, parts: list[Part], family: Family, path: Path | None, nlris: list[bytes]) -> bool:
-        """Add a part unless its family was not negotiated; False in that case."""
-        if family not in self._families:
+    def required(self, parts: Sequence[Part], length: int) -> CapabilityMask:
+        """What a receiver must have negotiated to read a message of these parts, of `length` octets, unchanged."""
+        bits = EXTENDED_MESSAGE if length > MAXIMUM_MESSAGE_LENGTH else 0
+        for part in parts:
+            bits |= family_bit(part.family)
+            if part.path is not None:
+                bits |= self._attribute_bits
+            if part.family in self._add_path:
+                bits |= add_path_bit(part.family)
+                if part.lane is None or part.lane.received != part.lane.path_id:
+                    bits |= REWRITE | TRANSPARENT
+        return CapabilityMask(bits)
+
+    def _normal(self, parsed: Attributes) -> Attributes:
+        """The attributes as they are kept: repaired, with 4-octet AS numbers and ONLY_TO_CUSTOMER where it belongs."""
+        octets = parsed.repaired
+        if not self._context.asn4:
+            octets = widen(octets)
+        if self._marks and not parsed.has(AttributeType.ONLY_TO_CUSTOMER):
+            # RFC 9234, section 5: what comes from a provider, peer or route server goes on to customers only.
+            value = self._member.negotiated.peer_as.to_bytes(4, "big")
+            octets += encode_attribute(FLAG_OPTIONAL | FLAG_TRANSITIVE, AttributeType.ONLY_TO_CUSTOMER, value)
+        return parsed if octets is parsed.octets else parse_attributes(octets, self._wide)
+
+    def _withdraw(self, parts: list[Part], family: Family, routes: bytes) -> bool:
+        """Add the withdrawal of `routes`; False if some of it means nothing here."""
+        if family not in self._families or not self._member.settings.imports:
             return False
-        parts.append(Part(family, path, nlris))
+        known = True
+        lanes = self._member.source.lanes
+        for received, nlris in self._lanes(family, routes).items():
+            lane = lanes.get(received)
+            if lane is None:
+                known = False
+            else:
+                parts.append(Part(family, None, [key for keys in nlris.values() for key in keys], lane))
+        return known
+
+    def _announce(
+        self,
+        parts: list[Part],
+        family: Family,
+        routes: bytes,
+        rest: bytes | None,
+        next_hop: bytes | None,
+        parsed: Attributes,
+    ) -> bool:
+        """Add the announcement of `routes`, or with `rest` None their withdrawal; False if it means nothing here."""
+        if rest is None or family not in self._families or not self._member.settings.imports:
+            self._withdraw(parts, family, routes)
+            return False
+        plain = family not in self._add_path and family not in KEYED
+        for received, by_extra in self._lanes(family, routes).items():
+            lane = self._identifiers.lane(self._member.source, received)
+            for extra, nlris in by_extra.items():
+                key: PathKey = (received, next_hop, rest, extra)
+                if plain and next_hop is None:
+                    key = rest
+                path = self._member.source.paths[family].get(key)
+                if path is None:
+                    path = self._path(lane, family, key, rest, next_hop, parsed, extra)
+                    self._member.source.paths[family][key] = path
+                parts.append(Part(family, path, nlris, lane))
         return True
 
-    def _intern(
-        self, family: Family, key: bytes | tuple[bytes, bytes], rest: bytes, next_hop: bytes | None, parsed: Attributes
+    def _lanes(self, family: Family, routes: bytes) -> dict[int | None, dict[bytes, list[bytes]]]:
+        """Keys of NLRI by received path identifier, then by what the NLRI carry besides the key."""
+        framing = self._speaker.framing.get(family)
+        if family in self._add_path:
+            found: dict[int | None, dict[bytes, list[bytes]]] = {}
+            for received, nlri in split_nlri_add_path(family, routes, framing):
+                key, extra = split_key(family, nlri)
+                found.setdefault(received, {}).setdefault(extra, []).append(key)
+            return found
+        nlris = split_nlri(family, routes, add_path=False, framing=framing)
+        if family not in KEYED:
+            return {None: {b"": nlris}}
+        by_extra: dict[bytes, list[bytes]] = {}
+        for nlri in nlris:
+            key, extra = split_key(family, nlri)
+            by_extra.setdefault(extra, []).append(key)
+        return {None: by_extra}
+
+    def _path(
+        self,
+        lane: Lane,
+        family: Family,
+        key: PathKey,
+        attributes: bytes,
+        next_hop: bytes | None,
+        parsed: Attributes,
+        extra: bytes,
     ) -> Path:
-        store = self._member.source.paths[family]
-        path = store.get(key)
-        if path is None:
-            path = store[key] = Path(self._member.source, key, rest, next_hop, parsed)
-        return path
+        ipv6_next_hop = next_hop is not None and afi_of(family) == 1 and len(next_hop) > 12
+        if b"\xff\xff" in parsed.communities or ipv6_next_hop or parsed.has(AttributeType.ONLY_TO_CUSTOMER):
+            communities = well_known(parsed.communities)
+            role = self._member.settings.role
+            audience = audience_of_path(role, parsed, communities, ipv6_next_hop=ipv6_next_hop)
+            stale = LLGR_STALE in communities
+        else:
+            audience = self._usual_audience
+            stale = False
+        return Path(lane, key, attributes, next_hop, parsed, audience=audience, extra=extra, stale=stale)
 
     def _refused(self, parsed: Attributes, *, announces_ipv4: bool, announces_mp: bool) -> str | None:
         """Why routes with these attributes are not taken (they count as withdrawn then); None if they are."""
@@ -165,16 +307,39 @@ class Ingress:
         if error is not None:
             return f"treat-as-withdraw: {error}"
         settings = self._member.settings
-        if settings.enforce_first_as and parsed.first_as != self._member.negotiated.peer_as:
-            return f"AS_PATH begins with {parsed.first_as}, not with the peer's AS {self._member.negotiated.peer_as}"
-        if parsed.contains_as(self._local_as):
-            return f"AS loop: AS_PATH contains our AS {self._local_as}"
+        negotiated = self._member.negotiated
+        if not settings.imports:
+            return None
+        if parsed.contains_as(self._speaker.local_as):
+            return f"AS loop: AS_PATH contains our AS {self._speaker.local_as}"
+        if not negotiated.external:
+            return self._reflected_to_us(parsed)
+        if settings.enforce_first_as and parsed.first_as != negotiated.peer_as:
+            return f"AS_PATH begins with {parsed.first_as}, not with the peer's AS {negotiated.peer_as}"
+        if settings.bgp_role is not None and parsed.has(AttributeType.ONLY_TO_CUSTOMER):
+            asn = next(
+                int.from_bytes(parsed.octets[start:end], "big")
+                for _, kind, start, end in walk(parsed.octets)
+                if kind == AttributeType.ONLY_TO_CUSTOMER
+            )
+            if settings.bgp_role in _LEAKS or (settings.bgp_role is BgpRole.PEER and asn != negotiated.peer_as):
+                return f"route leak: ONLY_TO_CUSTOMER of AS {asn} from a {settings.bgp_role.other.name}"
         if settings.next_hop_check is NextHopCheck.STRICT:
             own = self._member.address.packed
             if announces_ipv4 and parsed.next_hop != own:
                 return f"NEXT_HOP {parsed.next_hop.hex() if parsed.next_hop else 'missing'} is not the peer's address"
             if parsed.mp_reach is not None and parsed.mp_reach.next_hop[: len(own)] != own:
                 return f"MP_REACH_NLRI next hop {parsed.mp_reach.next_hop.hex()} is not the peer's address"
+        return None
+
+    def _reflected_to_us(self, parsed: Attributes) -> str | None:
+        """RFC 4456, section 8: a route that came back."""
+        if parsed.originator_id == self._speaker.bgp_identifier:
+            return "reflection loop: ORIGINATOR_ID is ours"
+        own = self._cluster_id.to_bytes(4, "big")
+        clusters = parsed.cluster_list
+        if own in (clusters[at : at + 4] for at in range(0, len(clusters), 4)):
+            return "reflection loop: CLUSTER_LIST contains our cluster"
         return None
 
 

@@ -1,19 +1,23 @@
 """Parts and how they become octets: the wanted prefixes of an UPDATE, written anew for who cannot have it whole.
 
-A `Part` is what an UPDATE says in one of its fields: these prefixes of this family now have this path, or none. Path
-attributes go out as the octets they came in; only MP_REACH_NLRI is written again, because the prefixes are inside it.
+A `Part` is what an UPDATE says in one of its fields: these prefixes of this family now have this path, or none. What a
+receiver reads differently (attributes, path identifiers, message size) is decided by its group's export context; parts
+of one receiver never share a message (RFC 7606, section 5.1).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import attrs
 
-from trio_bgp.rib.path import Path
+from trio_bgp.passthrough.rewrite import RewriteRules, rewritten
+from trio_bgp.rib.export import View
+from trio_bgp.rib.path import Lane, Path
 from trio_bgp.wire import update
+from trio_bgp.wire.nlri import KEYED, join_key
 from trio_bgp.wire.numbers import IPV4_UNICAST, Family
 
-__all__ = ["Part", "Repacked", "repack"]
+__all__ = ["Part", "Repacked", "Withheld", "repack"]
 
 
 class Part(NamedTuple):
@@ -22,6 +26,19 @@ class Part(NamedTuple):
     family: Family
     path: Path | None
     nlris: Sequence[bytes]
+    """The prefixes' keys in the table (`trio_bgp.wire.nlri.split_key`)."""
+    lane: Lane | None = None
+    """Whose paths are withdrawn or announced; None in what only receivers of one path are told."""
+
+
+@attrs.frozen
+class Withheld:
+    """An announcement that a receiver cannot be sent, so that it was withdrawn instead."""
+
+    part: Part
+    reason: str
+    """`too-long`: its attributes alone exceed the receiver's maximum (RFC 8654, section 4); `next-hop`: the next hop
+    should be our address, and we have none of its family."""
 
 
 @attrs.frozen
@@ -32,34 +49,63 @@ class Repacked:
     """All messages, in order, headers included."""
     count: int
     """How many messages these are."""
-    too_long: tuple[Part, ...]
-    """Announcements whose attributes alone exceed the receiver's maximum: withdrawn instead (RFC 8654, section 4)."""
+    withheld: tuple[Withheld, ...]
 
 
-def repack(parts: Iterable[Part], maximum: int) -> Repacked:
-    """Write parts, in their order, as messages of at most `maximum` octets each."""
+def repack(parts: Iterable[Part], maximum: int, views: Mapping[Family, View], rules: RewriteRules) -> Repacked:
+    """Write parts, in their order, as messages of at most `maximum` octets each.
+
+    Args:
+        parts: in families of `views` only.
+        maximum: octets of the longest message, header included.
+        views: says of each family whether its NLRI carry path identifiers.
+        rules: how attributes are rewritten.
+    """
     messages: list[bytes] = []
-    too_long: list[Part] = []
+    withheld: list[Withheld] = []
     for part in parts:
-        if part.path is None:
-            messages += _withdrawal(part, maximum)
-            continue
-        try:
-            messages += _announcement(part, part.path, maximum)
-        except ValueError:
+        family, path, nlris, lane = part
+        view = views[family]
+        identifier = b"" if not view.add_path or lane is None else lane.path_id.to_bytes(4, "big")
+        if path is not None:
+            attributes = rewritten(path, family, rules)
+            if attributes is None:
+                withheld.append(Withheld(part, "next-hop"))
+            else:
+                try:
+                    messages += _announcement(family, path, attributes, nlris, identifier, maximum)
+                except ValueError:
+                    withheld.append(Withheld(part, "too-long"))
+                else:
+                    continue
             # What the receiver may still hold of these prefixes is no longer true.
-            too_long.append(part)
-            messages += _withdrawal(part, maximum)
-    return Repacked(b"".join(messages), len(messages), tuple(too_long))
+        messages += _withdrawal(family, nlris, identifier, maximum)
+    return Repacked(b"".join(messages), len(messages), tuple(withheld))
 
 
-def _announcement(part: Part, path: Path, maximum: int) -> list[bytes]:
-    if path.next_hop is None:
-        return update.pack_ipv4_announcement(path.attributes, part.nlris, maximum)
-    return update.pack_mp_announcement(path.attributes, part.family, path.next_hop, part.nlris, maximum)
+def _announcement(
+    family: Family,
+    path: Path,
+    attributes: tuple[bytes, bytes | None],
+    nlris: Sequence[bytes],
+    identifier: bytes,
+    maximum: int,
+) -> list[bytes]:
+    octets, next_hop = attributes
+    if family in KEYED:
+        nlris = [join_key(family, key, path.extra) for key in nlris]
+    if identifier:
+        nlris = [identifier + nlri for nlri in nlris]
+    if next_hop is None:
+        return update.pack_ipv4_announcement(octets, nlris, maximum)
+    return update.pack_mp_announcement(octets, family, next_hop, nlris, maximum)
 
 
-def _withdrawal(part: Part, maximum: int) -> list[bytes]:
-    if part.family == IPV4_UNICAST:
-        return update.pack_ipv4_withdrawal(part.nlris, maximum)
-    return update.pack_mp_withdrawal(part.family, part.nlris, maximum)
+def _withdrawal(family: Family, nlris: Sequence[bytes], identifier: bytes, maximum: int) -> list[bytes]:
+    if family in KEYED:
+        nlris = [join_key(family, key, None) for key in nlris]
+    if identifier:
+        nlris = [identifier + nlri for nlri in nlris]
+    if family == IPV4_UNICAST:
+        return update.pack_ipv4_withdrawal(nlris, maximum)
+    return update.pack_mp_withdrawal(family, nlris, maximum)

@@ -13,7 +13,7 @@ from operator import attrgetter
 
 from trio_bgp.rib.path import Path, Source
 
-__all__ = ["Entry", "MedEntry", "best", "candidates", "choose", "make_entry"]
+__all__ = ["Entry", "MedEntry", "best", "candidates", "choose", "eligible", "make_entry", "ranked"]
 
 
 class MedEntry(tuple[Path, ...]):
@@ -66,20 +66,56 @@ def candidates(entry: Entry | None) -> tuple[Path, ...]:
     return (entry,) if isinstance(entry, Path) else entry
 
 
-def choose(entry: Entry | None, receiver: Source | None) -> Path | None:
-    """`export(T, n)`: the best candidate that is not the receiver's own.
+def eligible(entry: Entry | None, audience: int) -> tuple[Path, ...]:
+    """The candidates that receivers of a class may have, in the entry's order and of its class.
+
+    Args:
+        entry: what the prefix has in the table.
+        audience: the class's bit.
+    """
+    if entry is None:
+        return ()
+    if isinstance(entry, Path):
+        return (entry,) if entry.audience & audience else ()
+    for path in entry:
+        if not path.audience & audience:
+            left = [path for path in entry if path.audience & audience]
+            return MedEntry(left) if entry.__class__ is MedEntry else tuple(left)
+    return entry
+
+
+def choose(entry: Entry | None, receiver: Source | None, audience: int = ~0) -> Path | None:
+    """`export(T, n)`: the best candidate that is not the receiver's own and that it may have.
 
     Args:
         entry: what the prefix has in the table.
         receiver: the receiver as a source; None for a receiver that has no path to this prefix.
+        audience: the bit of the receiver's class.
     """
     if entry is None:
         return None
     if isinstance(entry, Path):
-        return None if entry.source is receiver else entry
+        return None if entry.source is receiver or not entry.audience & audience else entry
     if entry.__class__ is MedEntry:
-        return best(path for path in entry if path.source is not receiver)
+        return best(path for path in entry if path.source is not receiver and path.audience & audience)
     for path in entry:
-        if path.source is not receiver:
+        if path.source is not receiver and path.audience & audience:
             return path
     return None
+
+
+def ranked(entry: Entry | None, receiver: Source | None, audience: int, limit: int) -> list[Path]:
+    """The `limit` most preferred candidates for an ADD-PATH receiver, best first. Arguments as for `choose`."""
+    left = [path for path in eligible(entry, audience) if path.source is not receiver]
+    if entry.__class__ is not MedEntry or len(left) <= 1:
+        return left[:limit]
+    if limit >= len(left):
+        return left
+    found: list[Path] = []
+    while left and len(found) < limit:
+        path = best(left)
+        if path is None:
+            break
+        found.append(path)
+        left.remove(path)
+    return found

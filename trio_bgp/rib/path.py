@@ -5,7 +5,7 @@ from typing import Final
 from trio_bgp.wire.attributes import Attributes
 from trio_bgp.wire.numbers import Family
 
-__all__ = ["DEFAULT_LOCAL_PREF", "Path", "PathStore", "Source"]
+__all__ = ["DEFAULT_LOCAL_PREF", "Lane", "Path", "PathIdentifiers", "PathKey", "PathStore", "Source"]
 
 DEFAULT_LOCAL_PREF: Final = 100
 """Degree of preference of routes from external peers, whose own LOCAL_PREF does not count (RFC 4271, 5.1.5)."""
@@ -20,11 +20,12 @@ class Source:
         bgp_identifier: its BGP Identifier, as a number.
         address: its address as a number, the last tie-breaker.
         external: an EBGP session.
-        prefixes: how many prefixes it has in each family's table.
+        prefixes: how many paths it has in each family's table; without ADD-PATH that many prefixes.
         paths: its interned paths by family.
+        lanes: its lanes, by received path identifier; None is for NLRI that have none.
     """
 
-    __slots__ = ("address", "bgp_identifier", "external", "name", "paths", "peer_as", "prefixes")
+    __slots__ = ("address", "bgp_identifier", "external", "lanes", "name", "paths", "peer_as", "prefixes")
 
     def __init__(self, *, name: str, peer_as: int, bgp_identifier: int, address: int, external: bool = True) -> None:
         self.name = name
@@ -34,29 +35,99 @@ class Source:
         self.external = external
         self.prefixes: dict[Family, int] = {}
         self.paths: dict[Family, PathStore] = {}
+        self.lanes: dict[int | None, Lane] = {}
 
     def __repr__(self) -> str:
         return f"Source({self.name})"
 
 
+class Lane:
+    """What a path replaces: the source's path with the same received path identifier (RFC 7911, section 2).
+
+    A source without ADD-PATH has one lane; one with has a lane for each identifier it uses.
+
+    Attributes:
+        source: whose it is.
+        received: the identifier in the NLRI received; None without ADD-PATH.
+        path_id: ours, the same towards every receiver; no other lane has it.
+        paths: interned paths in this lane.
+    """
+
+    __slots__ = ("path_id", "paths", "received", "source")
+
+    def __init__(self, source: Source, received: int | None, path_id: int) -> None:
+        self.source = source
+        self.received = received
+        self.path_id = path_id
+        self.paths = 0
+
+    def __repr__(self) -> str:
+        return f"Lane({self.source.name}, {self.received}, {self.path_id})"
+
+
+class PathIdentifiers:
+    """Gives each lane its path identifier: the received one if no other lane has it, so that octets can stay."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[int, Lane] = {}
+        self._next = 1
+
+    def lane(self, source: Source, received: int | None) -> Lane:
+        """The source's lane for a received path identifier, made on first use."""
+        lane = source.lanes.get(received)
+        if lane is None:
+            path_id = received if received and received not in self._lanes else self._free()
+            lane = source.lanes[received] = self._lanes[path_id] = Lane(source, received, path_id)
+        return lane
+
+    def find(self, path_id: int) -> Lane | None:
+        """The lane that has this identifier now."""
+        return self._lanes.get(path_id)
+
+    def release(self, source: Source) -> None:
+        """Free the identifiers of a source whose routes are gone."""
+        for lane in source.lanes.values():
+            self._lanes.pop(lane.path_id, None)
+        source.lanes.clear()
+
+    def release_unused(self, source: Source) -> None:
+        """Free those whose lane has no path: a peer may use ever new identifiers."""
+        for received in [
+            received for received, lane in source.lanes.items() if not lane.paths and received is not None
+        ]:
+            del self._lanes[source.lanes.pop(received).path_id]
+
+    def _free(self) -> int:
+        while self._next in self._lanes:
+            self._next = self._next % 0xFFFFFFFF + 1
+        return self._next
+
+
 class Path:
-    """One attribute block of one source, with what the decision process asks of it.
+    """One attribute block of one lane, with what the decision process asks of it.
 
     Attributes:
         source: whose path it is.
+        lane: which of the source's paths to a prefix it is.
         key: what it is interned by in `source.paths`.
-        attributes: the path attributes' octets without MP_REACH_NLRI and MP_UNREACH_NLRI.
+        attributes: the path attributes' octets without MP_REACH_NLRI and MP_UNREACH_NLRI, AS numbers in four octets.
         next_hop: the next-hop field of MP_REACH_NLRI; None when the route came in the UPDATE's own NLRI field.
+        extra: what the NLRI carry besides their key: MPLS labels and the like (`trio_bgp.wire.nlri.KEYED`).
+        audience: a bit for each class of receivers that may have it (`trio_bgp.passthrough.audience`).
         rank: preference as one number, lower is better: RFC 4271 section 9.1 without MED.
         precedence: the part of `rank` that decides before MED does (9.1.2.2 a and b).
         neighbor_as: MED is compared only between paths with the same one.
         med: MULTI_EXIT_DISC, 0 if absent.
         uses: prefixes in the table that have this path; with the last one the path is forgotten.
+        variants: rewritten attributes, by whom they are for (`trio_bgp.passthrough.rewrite`).
     """
 
     __slots__ = (
         "attributes",
+        "audience",
+        "extra",
         "key",
+        "lane",
         "med",
         "neighbor_as",
         "next_hop",
@@ -64,20 +135,31 @@ class Path:
         "rank",
         "source",
         "uses",
+        "variants",
     )
 
     def __init__(
         self,
-        source: Source,
-        key: bytes | tuple[bytes, bytes],
+        lane: Lane,
+        key: "PathKey",
         attributes: bytes,
         next_hop: bytes | None,
         parsed: Attributes,
+        *,
+        audience: int = ~0,
+        extra: bytes = b"",
+        stale: bool = False,
     ) -> None:
+        source = lane.source
         self.source = source
+        self.lane = lane
+        lane.paths += 1
         self.key = key
         self.attributes = attributes
         self.next_hop = next_hop
+        self.extra = extra
+        self.audience = audience
+        self.variants: tuple[object, ...] = ()
         self.uses = 0
         self.neighbor_as = parsed.neighbor_as
         self.med = parsed.med or 0
@@ -85,27 +167,33 @@ class Path:
         if not source.external and parsed.local_pref is not None:
             local_pref = parsed.local_pref
         # Most significant first; each field is as wide as its values, so that one comparison walks them all:
-        # LOCAL_PREF (higher wins), AS_PATH length, ORIGIN | EBGP before IBGP, BGP Identifier, CLUSTER_LIST length
-        # (RFC 4456, section 9), peer address.
+        # not long-lived stale (RFC 9494, section 4.3), LOCAL_PREF (higher wins), AS_PATH length, ORIGIN | EBGP before
+        # IBGP, BGP Identifier, CLUSTER_LIST length (RFC 4456, section 9), peer address, path identifier.
         identifier = source.bgp_identifier if parsed.originator_id is None else parsed.originator_id
-        self.precedence = (0xFFFFFFFF - local_pref) << 32 | parsed.as_path_length << 8 | parsed.origin
+        self.precedence = (
+            (1 if stale else 0) << 64 | (0xFFFFFFFF - local_pref) << 32 | parsed.as_path_length << 8 | parsed.origin
+        )
         self.rank = (
-            self.precedence << 192
-            | (0 if source.external else 1) << 176
-            | identifier << 144
-            | len(parsed.cluster_list) // 4 << 128
-            | source.address
+            self.precedence << 224
+            | (0 if source.external else 1) << 208
+            | identifier << 176
+            | len(parsed.cluster_list) // 4 << 160
+            | source.address << 32
+            | (lane.received or 0)
         )
 
     def __repr__(self) -> str:
         return f"Path({self.source.name}, {self.attributes.hex()})"
 
 
-class PathStore(dict[bytes | tuple[bytes, bytes], Path]):
+PathKey = bytes | tuple[object, ...]
+
+
+class PathStore(dict[PathKey, Path]):
     """The paths of one source in one family, by what makes them equal.
 
-    The key is the attribute block's octets for routes of the NLRI field; for routes of MP_REACH_NLRI it is (next-hop
-    field, attribute block without MP_REACH_NLRI).
+    The key is the received attribute block's octets for routes of the NLRI field without path identifiers; for others a
+    tuple of all that counts.
     """
 
     __slots__ = ()

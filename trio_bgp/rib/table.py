@@ -1,43 +1,29 @@
-"""One family's routes and what a change to them means for the receivers.
+"""One family's routes, and what a change to them is in the terms the forwarder needs.
 
-A table maps NLRI octets (without path identifier) to an entry of candidates (`trio_bgp.rib.decision`). Applying what a
-peer announced or withdrew answers the forwarder's question in the terms it needs: for the usual message "everybody but
-the source gets exactly this", for the rest a list of differences, each with its receivers.
+A table maps NLRI keys (without path identifier) to an entry of candidates (`trio_bgp.rib.decision`). Of what a peer
+announced or withdrew, most prefixes are *simple*: nobody else has a path to them, so every receiver that may have the
+path gets exactly what was said. The rest is *contended*: what it means depends on who asks (`trio_bgp.rib.export`).
 """
 
 from collections.abc import Iterable, Sequence
 
 import attrs
 
-from trio_bgp.rib.decision import Entry, MedEntry, best, candidates, choose, make_entry
-from trio_bgp.rib.path import Path, Source
+from trio_bgp.rib.decision import Entry, candidates, make_entry
+from trio_bgp.rib.path import Lane, Path, Source
 from trio_bgp.wire.numbers import Family
 
-__all__ = ["Changes", "Difference", "Table"]
-
-
-@attrs.define(eq=False)
-class Difference:
-    """A prefix whose choice changed for some receivers to something other than the announced path."""
-
-    nlri: bytes
-    choice: Path | None
-    """What those receivers should now hold; None: nothing."""
-    only: Source | None
-    """The one receiver concerned, or None for all except those in `excluded`."""
-    excluded: tuple[Source, ...] = ()
+__all__ = ["Changes", "Table"]
 
 
 @attrs.define(eq=False)
 class Changes:
-    """What is to be told when not simply everybody but the source is told everything."""
+    """What an announcement or a withdrawal changed, when it is not simple for all prefixes."""
 
-    everyone: list[bytes] = attrs.Factory(list)
-    """Prefixes of which everybody but the source gets the announced path (or the withdrawal)."""
-    only: dict[Source, list[bytes]] = attrs.Factory(dict)
-    """Further prefixes of which just this receiver gets the announced path (or the withdrawal)."""
-    differences: list[Difference] = attrs.Factory(list)
-    """All else, to be told before the announced path is."""
+    simple: list[bytes] = attrs.Factory(list)
+    """Prefixes of which every receiver but the source gets the announced path, if it may, or the withdrawal."""
+    contended: list[tuple[bytes, Entry | None, Entry | None]] = attrs.Factory(list)
+    """Further prefixes, each with its entry before and after."""
 
 
 class Table:
@@ -45,22 +31,28 @@ class Table:
 
     Args:
         family: the address family, for counting.
+
+    Attributes:
+        routes: the entry of each prefix.
+        present: the audience bits of the receivers there are; who is not there need not be told apart.
     """
 
     def __init__(self, family: Family) -> None:
         self.family = family
         self.routes: dict[bytes, Entry] = {}
+        self.present = 0
 
     def __len__(self) -> int:
         return len(self.routes)
 
     def announce(self, path: Path, nlris: Sequence[bytes]) -> Changes | None:
-        """Apply an announcement of `nlris` with `path`; None: everybody but the source gets all of them.
+        """Apply an announcement of `nlris` with `path`; None: all of it is simple.
 
         A prefix announced again with the path it has is told again only if that spares taking a message apart.
         """
         routes = self.routes
-        source = path.source
+        lane = path.lane
+        audience = path.audience
         get = routes.get
         fresh = 0
         replaced = 0
@@ -72,7 +64,7 @@ class Table:
                 fresh += 1
             elif old is path:
                 pass
-            elif old.__class__ is Path and old.source is source:
+            elif old.__class__ is Path and old.lane is lane and old.audience == audience:
                 routes[nlri] = path
                 replaced += 1
                 self._unuse(old)
@@ -82,61 +74,64 @@ class Table:
                 self._announce_contended(nlri, old, path, changes)
                 continue
             if changes is not None:
-                changes.everyone.append(nlri)
+                changes.simple.append(nlri)
         if not fresh and not replaced and changes is None:
             return Changes()
         path.uses += fresh + replaced
         if fresh:
-            source.prefixes[self.family] = source.prefixes.get(self.family, 0) + fresh
+            prefixes = lane.source.prefixes
+            prefixes[self.family] = prefixes.get(self.family, 0) + fresh
         return changes
 
-    def withdraw(self, source: Source, nlris: Sequence[bytes]) -> Changes | None:
-        """Apply a withdrawal by `source`; None: everybody but the source is told of all of them."""
+    def withdraw(self, lane: Lane, nlris: Sequence[bytes]) -> Changes | None:
+        """Apply a withdrawal of the lane's paths to `nlris`; None: all of it is simple."""
         routes = self.routes
+        present = self.present
         get = routes.get
         gone = 0
         changes: Changes | None = None
         for position, nlri in enumerate(nlris):
             old = get(nlri)
-            if old is not None and old.__class__ is Path and old.source is source:
+            if old is not None and old.__class__ is Path and old.lane is lane:
                 del routes[nlri]
                 gone += 1
+                if old.audience & present == present:
+                    if changes is not None:
+                        changes.simple.append(nlri)
+                else:
+                    if changes is None:
+                        changes = Changes(list(nlris[:position]))
+                    changes.contended.append((nlri, old, None))
                 self._unuse(old)
-                if changes is not None:
-                    changes.everyone.append(nlri)
                 continue
             if changes is None:
                 changes = Changes(list(nlris[:position]))
             if old is not None and old.__class__ is not Path:
-                gone += self._withdraw_contended(nlri, old, source, changes)  # type: ignore[arg-type]
+                gone += self._withdraw_contended(nlri, old, lane, changes)  # type: ignore[arg-type]
         if gone:
-            source.prefixes[self.family] -= gone
+            lane.source.prefixes[self.family] -= gone
         return changes
 
-    def prefixes_of(self, source: Source, nlris: Iterable[bytes]) -> list[bytes]:
-        """Those of `nlris` for which `source` has a path."""
+    def lanes_of(self, source: Source, nlris: Iterable[bytes]) -> dict[Lane, list[bytes]]:
+        """Those of `nlris` for which `source` has a path, by lane."""
         get = self.routes.get
-        found = []
+        found: dict[Lane, list[bytes]] = {}
         for nlri in nlris:
             entry = get(nlri)
-            if entry.__class__ is Path:
-                if entry.source is source:
-                    found.append(nlri)
-            elif entry is not None and any(path.source is source for path in candidates(entry)):
-                found.append(nlri)
+            if entry is None:
+                continue
+            for path in (entry,) if isinstance(entry, Path) else entry:
+                if path.source is source:
+                    found.setdefault(path.lane, []).append(nlri)
         return found
 
-    def choice(self, nlri: bytes, receiver: Source | None) -> Path | None:
-        """What `receiver` should hold of a prefix."""
-        return choose(self.routes.get(nlri), receiver)
-
     def _announce_contended(self, nlri: bytes, old: Entry, path: Path, changes: Changes) -> None:
-        """Apply `path` to a prefix that others announce too."""
-        source = path.source
+        """Apply `path` to a prefix that has other paths, or a path for other receivers."""
+        lane = path.lane
         own: Path | None = None
         others = []
         for candidate in candidates(old):
-            if candidate.source is source:
+            if candidate.lane is lane:
                 own = candidate
             else:
                 others.append(candidate)
@@ -146,55 +141,26 @@ class Table:
         if entry is None:
             raise AssertionError("an entry of at least one path")
         self.routes[nlri] = entry
-        self._compare(nlri, old, entry, source, path, changes)
+        changes.contended.append((nlri, old, entry))
         path.uses += 1
         if own is None:
-            source.prefixes[self.family] = source.prefixes.get(self.family, 0) + 1
+            prefixes = lane.source.prefixes
+            prefixes[self.family] = prefixes.get(self.family, 0) + 1
         else:
             self._unuse(own)
 
-    def _withdraw_contended(self, nlri: bytes, old: tuple[Path, ...], source: Source, changes: Changes) -> int:
-        """Take the source's path out of several; returns how many prefixes the source lost, 0 or 1."""
-        own = next((path for path in old if path.source is source), None)
+    def _withdraw_contended(self, nlri: bytes, old: tuple[Path, ...], lane: Lane, changes: Changes) -> int:
+        """Take the lane's path out of several; returns how many paths the source lost, 0 or 1."""
+        own = next((path for path in old if path.lane is lane), None)
         if own is None:
             return 0
         entry = make_entry(path for path in old if path is not own)
         if entry is None:
-            raise AssertionError("somebody else's path is left")
+            raise AssertionError("another path is left")
         self.routes[nlri] = entry
-        self._compare(nlri, old, entry, source, None, changes)
+        changes.contended.append((nlri, old, entry))
         self._unuse(own)
         return 1
-
-    def _compare(
-        self, nlri: bytes, old: Entry, new: Entry, source: Source, path: Path | None, changes: Changes
-    ) -> None:
-        """Find whose choice changed when the entry went from `old` to `new` because of `source`.
-
-        For the source itself nothing ever changes: its own paths are not among what it may have. Receivers without a
-        path to this prefix hold the best of all; so do, in an ordered entry, those whose path is not the best one.
-        """
-        if old.__class__ is MedEntry or new.__class__ is MedEntry:
-            before, after = best(candidates(old)), best(candidates(new))
-            special = {each.source for each in candidates(old)} | {each.source for each in candidates(new)}
-            special.discard(source)
-        else:
-            before, after = candidates(old)[0], candidates(new)[0]
-            if after is path:
-                # Nobody else's own path is before this one, so it is the choice of all others.
-                changes.everyone.append(nlri)
-                return
-            special = {before.source, after.source}
-            special.discard(source)
-        if before is not after:
-            changes.differences.append(Difference(nlri, after, None, (source, *special)))
-        for receiver in special:
-            choice = choose(new, receiver)
-            if choice is not choose(old, receiver):
-                if choice is path:
-                    changes.only.setdefault(receiver, []).append(nlri)
-                else:
-                    changes.differences.append(Difference(nlri, choice, receiver))
 
     def _unuse(self, path: Path) -> None:
         path.uses -= 1
@@ -203,6 +169,7 @@ class Table:
 
     def _forget(self, path: Path) -> None:
         """No prefix has this path any more. It may be announced again any time, as a new one."""
+        path.lane.paths -= 1
         store = path.source.paths.get(self.family)
         if store is not None and store.get(path.key) is path:
             del store[path.key]

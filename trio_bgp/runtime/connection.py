@@ -1,6 +1,7 @@
 """One connection with a peer: a nursery with a read task, a write task and a timer task around a sans-IO session."""
 
 import logging
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -137,6 +138,7 @@ class Connection:
             address=self.peer.address,
             negotiated=negotiated,
             outbound=self.outbound,
+            local_address=_local_address(self.transport),
         )
         self.member.reset = self.reset
 
@@ -240,3 +242,11 @@ class Connection:
     def _log_bad(self, reason: str, octets: bytes) -> None:
         shown = octets[:LOGGED_OCTETS].hex() + ("..." if len(octets) > LOGGED_OCTETS else "")
         logger.warning("message.malformed name=%s cause=%r octets=%s", self.peer.name, reason, shown)
+
+
+def _local_address(transport: Transport) -> IPv4Address | IPv6Address | None:
+    """Our end of the connection, where it has an address."""
+    try:
+        return ip_address(transport.local_address.partition("%")[0])
+    except ValueError:
+        return None

@@ -18,7 +18,8 @@ from trio_bgp.passthrough.catch_up import Progress, Removal, Replay, catch_up, h
 from trio_bgp.passthrough.forward import RouteServer
 from trio_bgp.passthrough.group import Group, Member, OutboundQueue
 from trio_bgp.passthrough.pool import BufferPool
-from trio_bgp.passthrough.repack import Part
+from trio_bgp.passthrough.repack import Withheld
+from trio_bgp.rib.export import View
 from trio_bgp.runtime.reader import Batch
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import PeerSettings, Settings
@@ -118,12 +119,13 @@ class Forwarder:
 
     def __init__(self, settings: Settings, pool: BufferPool | None = None) -> None:
         self.pool = BufferPool() if pool is None else pool
-        self.server = RouteServer(settings.speaker.local_as, self._report, self._too_long)
+        self.server = RouteServer(settings.speaker, self._report, self._withheld)
+        self._speaker = settings.speaker
         self.inbox: trio.MemorySendChannel[Command]
         self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
         self.members: list[Member] = []
         self._replays: list[Replay] = []
-        self._gathering: dict[Family, tuple[Replay, float]] = {}
+        self._gathering: dict[tuple[Family, View], tuple[Replay, float]] = {}
         self._gather_until = 0.0
         self._removals: deque[Removal] = deque()
         self._octets_out_gone = 0
@@ -137,10 +139,19 @@ class Forwarder:
         address: IPv4Address | IPv6Address,
         negotiated: Negotiated,
         outbound: OutboundQueue,
+        local_address: IPv4Address | IPv6Address | None = None,
     ) -> Member:
         """Make a member for a session that was just established; it takes part after `PeerUp`."""
         outbound.drained = self.wake
-        return Member(name=name, address=address, settings=settings, negotiated=negotiated, outbound=outbound)
+        return Member(
+            name=name,
+            address=address,
+            settings=settings,
+            negotiated=negotiated,
+            outbound=outbound,
+            speaker=self._speaker,
+            local_address=local_address,
+        )
 
     def wake(self) -> None:
         """Have the forwarder look again at who waits for room in a queue. Never blocks."""
@@ -199,11 +210,11 @@ class Forwarder:
         self.members.append(member)
         self.server.join(member)
         now = trio.current_time()
-        for family in sorted(member.negotiated.families):
-            replay, begun = self._gathering.get(family, (None, now))
+        for family, view in sorted(member.context.views, key=lambda each: each[0]):
+            replay, begun = self._gathering.get((family, view), (None, now))
             if replay is None:
-                replay = Replay(self.server, family, refresh=False)
-                self._gathering[family] = (replay, now)
+                replay = Replay(self.server, family, view, refresh=False)
+                self._gathering[family, view] = (replay, now)
             replay.join(member)
             wait = GATHER_SECONDS if len(self.server.table(family)) > GATHER_PREFIXES else 0.0
             self._gather_until = min(begun + GATHER_LONGEST, now + wait)
@@ -226,7 +237,8 @@ class Forwarder:
         for replay in self._replays:
             if replay.refresh and replay.family == message.family and member in replay.members and not replay.started:
                 return
-        replay = Replay(self.server, message.family, refresh=True)
+        view = dict(member.context.views)[message.family]
+        replay = Replay(self.server, message.family, view, refresh=True)
         replay.join(member)
         self._replays.append(replay)
 
@@ -270,9 +282,11 @@ class Forwarder:
         shown = octets[:LOGGED_OCTETS].hex() + ("..." if len(octets) > LOGGED_OCTETS else "")
         logger.warning("update.refused name=%s cause=%r octets=%s", member.name, cause, shown)
 
-    def _too_long(self, group: Group, part: Part) -> None:
+    def _withheld(self, group: Group, withheld: Withheld) -> None:
+        part = withheld.part
         logger.warning(
-            "update.too_long family=%s prefixes=%d source=%s maximum=%d: withdrawn from %d peers",
+            "update.withheld cause=%s family=%s prefixes=%d source=%s maximum=%d: withdrawn from %d peers",
+            withheld.reason,
             family_name(part.family),
             len(part.nlris),
             part.path.source.name if part.path is not None else "-",

@@ -4,8 +4,10 @@ from ipaddress import IPv4Address
 
 import attrs
 
+from trio_bgp.settings import BgpRole as Role
 from trio_bgp.settings import PeerSettings, SpeakerSettings
 from trio_bgp.wire.capabilities import (
+    AddPath,
     BgpRole,
     Capability,
     EnhancedRouteRefresh,
@@ -14,6 +16,7 @@ from trio_bgp.wire.capabilities import (
     FourOctetAs,
     Fqdn,
     GracefulRestart,
+    LongLivedGracefulRestart,
     Multiprotocol,
     RouteRefresh,
     encode_capability,
@@ -24,9 +27,11 @@ from trio_bgp.wire.numbers import (
     EXTENDED_MESSAGE_LENGTH,
     IPV4_UNICAST,
     MAXIMUM_MESSAGE_LENGTH,
+    Afi,
     ErrorCode,
     Family,
     OpenMessageErrorSubcode,
+    afi_of,
     family_name,
 )
 from trio_bgp.wire.open import Open
@@ -55,6 +60,9 @@ class Negotiated:
     role: int | None = None
     """The peer's BGP Role (RFC 9234)."""
     extended_next_hop: frozenset[tuple[Family, int]] = frozenset()
+    """Families whose next hop may be of another address family, and that one's AFI; offered by both (RFC 8950)."""
+    long_lived_graceful_restart: bool = False
+    """The peer announced it (RFC 9494)."""
     external: bool = True
     capabilities: tuple[Capability, ...] = ()
     """All of the peer's."""
@@ -76,6 +84,14 @@ def make_open(speaker: SpeakerSettings, peer: PeerSettings) -> Open:
     capabilities += [RouteRefresh(), EnhancedRouteRefresh(), FourOctetAs(speaker.local_as)]
     if peer.extended_message:
         capabilities.append(ExtendedMessage())
+    mode = (1 if peer.add_path.receive else 0) | (2 if peer.add_path.send else 0)
+    if mode:
+        capabilities.append(AddPath(tuple((family, mode) for family in peer.families)))
+    if peer.extended_next_hop:
+        entries = tuple((family, int(Afi.IPV6)) for family in peer.families if afi_of(family) == Afi.IPV4)
+        capabilities.append(ExtendedNextHop(entries))
+    if peer.bgp_role is not None:
+        capabilities.append(BgpRole(peer.bgp_role.value))
     # No family and no time: we only say that we send End-of-RIB and understand it (RFC 4724, section 3).
     capabilities.append(GracefulRestart(restarting=False, notification=False, restart_time=0, families=()))
     if speaker.hostname:
@@ -93,7 +109,7 @@ def negotiate(speaker: SpeakerSettings, peer: PeerSettings, local: Open, remote:
 
     Raises:
         NotificationError: 2/2 the peer's AS is not the configured one; 2/3 an internal peer has our identifier
-            (RFC 6286); 2/7 there is no address family in common, or the peer has no 4-octet AS numbers.
+            (RFC 6286); 2/7 there is no address family in common; 2/11 the peer's BGP Role does not fit ours (RFC 9234).
     """
     error = ErrorCode.OPEN_MESSAGE_ERROR
     if remote.peer_as != peer.peer_as:
@@ -109,14 +125,8 @@ def negotiate(speaker: SpeakerSettings, peer: PeerSettings, local: Open, remote:
             OpenMessageErrorSubcode.BAD_BGP_IDENTIFIER,
             reason=f"the peer has our BGP Identifier {IPv4Address(remote.bgp_identifier)}",
         )
-    asn4 = any(isinstance(capability, FourOctetAs) for capability in remote.capabilities)
-    if not asn4:
-        raise NotificationError(
-            error,
-            OpenMessageErrorSubcode.UNSUPPORTED_CAPABILITY,
-            encode_capability(FourOctetAs(speaker.local_as)),
-            "the peer has no 4-octet AS number capability (RFC 6793); such peers are not supported yet",
-        )
+    if peer.bgp_role is not None:
+        _check_role(peer.bgp_role, remote)
     offered = {capability.family for capability in remote.capabilities if isinstance(capability, Multiprotocol)}
     if not offered:
         offered = {IPV4_UNICAST}  # RFC 4760, section 8: without the capability a peer speaks IPv4 unicast
@@ -139,19 +149,53 @@ def negotiate(speaker: SpeakerSettings, peer: PeerSettings, local: Open, remote:
         peer_as=remote.peer_as,
         bgp_identifier=remote.bgp_identifier,
         hold_time=min(local.hold_time, remote.hold_time),
-        asn4=asn4,
+        asn4=both(FourOctetAs),
         families=families,
+        add_path_receive=_add_path(local, remote, families),
+        add_path_send=_add_path(remote, local, families),
         extended_message=both(ExtendedMessage),
         route_refresh=both(RouteRefresh),
         enhanced_route_refresh=both(EnhancedRouteRefresh),
         graceful_restart=graceful,
         role=next((each.role for each in remote.capabilities if isinstance(each, BgpRole)), None),
-        extended_next_hop=frozenset(
-            entry
-            for capability in remote.capabilities
-            if isinstance(capability, ExtendedNextHop)
-            for entry in capability.entries
-        ),
+        long_lived_graceful_restart=any(isinstance(each, LongLivedGracefulRestart) for each in remote.capabilities),
+        extended_next_hop=frozenset(_extended_next_hops(local) & _extended_next_hops(remote)),
         external=external,
         capabilities=remote.capabilities,
     )
+
+
+def _add_path(receiver: Open, sender: Open, families: frozenset[Family]) -> frozenset[Family]:
+    """The families in which one side may send path identifiers to the other (RFC 7911, section 4)."""
+    return families & _modes(receiver, 1) & _modes(sender, 2)
+
+
+def _modes(message: Open, mode: int) -> frozenset[Family]:
+    """The families that an OPEN offers for ADD-PATH with a mode that includes this one: 1 receive, 2 send."""
+    return frozenset(
+        family
+        for capability in message.capabilities
+        if isinstance(capability, AddPath)
+        for family, offered in capability.entries
+        if offered & mode
+    )
+
+
+def _extended_next_hops(message: Open) -> set[tuple[Family, int]]:
+    return {
+        entry
+        for capability in message.capabilities
+        if isinstance(capability, ExtendedNextHop)
+        for entry in capability.entries
+    }
+
+
+def _check_role(ours: Role, remote: Open) -> None:
+    """RFC 9234, section 4.2; a peer that says nothing is taken (not strict mode)."""
+    said = {each.role for each in remote.capabilities if isinstance(each, BgpRole)}
+    if said and said != {ours.other.value}:
+        raise NotificationError(
+            ErrorCode.OPEN_MESSAGE_ERROR,
+            OpenMessageErrorSubcode.ROLE_MISMATCH,
+            reason=f"the peer's BGP Role is {sorted(said)}, ours is {ours.name} ({ours.value})",
+        )

@@ -1,10 +1,18 @@
 """AS_PATH (RFC 4271, sections 4.3 and 5.1.2): its segments, in octets and in words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from trio_bgp.wire.numbers import SegmentType
+from trio_bgp.wire.numbers import AS_TRANS, SegmentType
 
-__all__ = ["Segment", "decode_as_path", "encode_as_path", "format_as_path"]
+__all__ = [
+    "Segment",
+    "decode_as_path",
+    "encode_as_path",
+    "format_as_path",
+    "merge_as4_path",
+    "prepend",
+    "two_octet_paths",
+]
 
 Segment = tuple[int, tuple[int, ...]]
 """Segment type and AS numbers, in order."""
@@ -61,3 +69,78 @@ def format_as_path(segments: Iterable[Segment]) -> str:
         separator = " " if kind in (SegmentType.AS_SEQUENCE, SegmentType.AS_CONFED_SEQUENCE) else ","
         words.append(marks.get(SegmentType(kind), "%s") % separator.join(map(str, numbers)))
     return " ".join(words)
+
+
+def prepend(value: bytes, asn: int) -> bytes:
+    """An AS_PATH value (4-octet AS numbers) with `asn` in front (RFC 4271, section 5.1.2)."""
+    number = asn.to_bytes(4, "big")
+    if len(value) >= 2 and value[0] == SegmentType.AS_SEQUENCE and value[1] < 255:
+        return bytes((SegmentType.AS_SEQUENCE, value[1] + 1)) + number + value[2:]
+    return bytes((SegmentType.AS_SEQUENCE, 1)) + number + value
+
+
+def two_octet_paths(value: bytes) -> tuple[bytes, bytes | None]:
+    """What a peer without 4-octet AS numbers is told of an AS_PATH (RFC 6793, section 4.2.2).
+
+    Args:
+        value: an AS_PATH value with 4-octet AS numbers.
+
+    Returns:
+        the value of AS_PATH with 2-octet AS numbers, `AS_TRANS` for those that do not fit, and the value of AS4_PATH,
+        without confederation segments, if it is needed.
+
+    Raises:
+        ValueError: as `decode_as_path`.
+    """
+    segments = decode_as_path(value, asn4=True)
+    old: list[Segment] = [
+        (kind, tuple(number if number <= 0xFFFF else AS_TRANS for number in numbers)) for kind, numbers in segments
+    ]
+    plain = [segment for segment in segments if segment[0] in (SegmentType.AS_SET, SegmentType.AS_SEQUENCE)]
+    needed = any(number > 0xFFFF for _, numbers in plain for number in numbers)
+    return encode_as_path(old, asn4=False), encode_as_path(plain, asn4=True) if needed else None
+
+
+def _length(segments: Iterable[Segment]) -> int:
+    """AS numbers as the decision process counts them (RFC 4271, 9.1.2.2; RFC 5065, 5.3)."""
+    return sum(
+        len(numbers) if kind == SegmentType.AS_SEQUENCE else 1
+        for kind, numbers in segments
+        if kind in (SegmentType.AS_SET, SegmentType.AS_SEQUENCE)
+    )
+
+
+def merge_as4_path(as_path: Sequence[Segment], as4_path: Sequence[Segment]) -> list[Segment]:
+    """The path of a route from a peer without 4-octet AS numbers (RFC 6793, section 4.2.3).
+
+    The AS4_PATH replaces the end of the AS_PATH; what newer, old-style speakers put in front stays. An AS4_PATH that is
+    longer than the AS_PATH is ignored. Confederation segments of an AS4_PATH do not count.
+    """
+    tail = [segment for segment in as4_path if segment[0] in (SegmentType.AS_SET, SegmentType.AS_SEQUENCE)]
+    keep = _length(as_path) - _length(tail)
+    if keep < 0 or not tail:
+        return list(as_path)
+    merged: list[Segment] = []
+    for kind, numbers in as_path:
+        if kind not in (SegmentType.AS_SET, SegmentType.AS_SEQUENCE):
+            # Confederation segments lead the path (RFC 5065, section 4.1); they count nothing and stay.
+            if merged and not keep:
+                break
+            merged.append((kind, numbers))
+            continue
+        if not keep:
+            break
+        if kind == SegmentType.AS_SEQUENCE:
+            numbers = numbers[:keep]
+            keep -= len(numbers)
+        else:
+            keep -= 1
+        merged.append((kind, numbers))
+    if (
+        merged
+        and merged[-1][0] == tail[0][0] == SegmentType.AS_SEQUENCE
+        and len(merged[-1][1]) + len(tail[0][1]) <= 255
+    ):
+        kind, numbers = merged.pop()
+        tail[0] = (kind, numbers + tail[0][1])
+    return merged + tail

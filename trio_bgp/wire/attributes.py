@@ -14,6 +14,7 @@ from trio_bgp.wire.notification import AttributeDiscard, NotificationError, Trea
 from trio_bgp.wire.numbers import (
     FLAG_EXTENDED_LENGTH,
     FLAG_OPTIONAL,
+    FLAG_PARTIAL,
     FLAG_TRANSITIVE,
     Afi,
     AttributeType,
@@ -24,7 +25,15 @@ from trio_bgp.wire.numbers import (
 )
 from trio_bgp.wire.numbers import family as make_family
 
-__all__ = ["AttributeContext", "Attributes", "MpReach", "MpUnreach", "missing_attribute", "parse_attributes"]
+__all__ = [
+    "AttributeContext",
+    "Attributes",
+    "MpReach",
+    "MpUnreach",
+    "is_recognized",
+    "missing_attribute",
+    "parse_attributes",
+]
 
 _OPTIONAL_TRANSITIVE: Final = FLAG_OPTIONAL | FLAG_TRANSITIVE
 _WELL_KNOWN: Final = FLAG_TRANSITIVE
@@ -58,6 +67,13 @@ FLAGS: Final[dict[int, int]] = {
     AttributeType.ATTR_SET: _OPTIONAL_TRANSITIVE,
 }
 """The Optional and Transitive bits each recognised attribute must have."""
+
+_CLEAN: Final = frozenset(
+    flags
+    for flags in range(256)
+    if not flags & 0x0F and (not flags & FLAG_PARTIAL or flags & _OPTIONAL_TRANSITIVE == _OPTIONAL_TRANSITIVE)
+)
+"""Flags octets a sender may write (RFC 4271, section 4.3): the low bits 0, Partial only on optional transitive ones."""
 
 MULTIPLES: Final[dict[int, int]] = {
     AttributeType.EXTENDED_COMMUNITIES: 8,
@@ -147,12 +163,15 @@ class Attributes:
     """The first error of that kind."""
     discarded: tuple[AttributeDiscard, ...] = ()
     repaired: bytes = b""
-    """The block without discarded attributes; the same object as `octets` if there are none."""
+    """The block as it may be passed on, without discarded attributes and with clean flags; the same object as `octets`
+    if that changes nothing."""
     asn4: bool = True
     seen: int = 0
     """A bit for each attribute type that is there and was not discarded."""
     cuts: tuple[tuple[int, int], ...] = ()
     """Start and end of each discarded attribute."""
+    dirty: tuple[int, ...] = ()
+    """Where flags have bits that must be 0."""
 
     def has(self, attribute_type: int) -> bool:
         """Whether the block has an attribute of this type that was not discarded."""
@@ -164,6 +183,11 @@ class Attributes:
         if asn.to_bytes(4 if self.asn4 else 2, "big") not in value:
             return False
         return any(asn in numbers for _, numbers in decode_as_path(value, asn4=self.asn4))
+
+
+def is_recognized(attribute_type: int) -> bool:
+    """Whether the meaning of an attribute is known here."""
+    return attribute_type in FLAGS
 
 
 def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
@@ -208,6 +232,8 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
             continue
         seen |= bit
         length = following - value
+        if flags not in _CLEAN:
+            parsed.dirty += (position,)
         expected = FLAGS.get(kind)
         if expected is None:
             if not flags & FLAG_OPTIONAL:
@@ -252,8 +278,14 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
             parsed.cuts += ((position, following),)
         position = following
     parsed.seen = seen
-    if parsed.cuts:
+    if parsed.cuts or parsed.dirty:
         kept = bytearray(octets)
+        for start in parsed.dirty:
+            kept[start] &= (
+                FLAG_EXTENDED_LENGTH
+                | _OPTIONAL_TRANSITIVE
+                | (FLAG_PARTIAL if kept[start] & _OPTIONAL_TRANSITIVE == _OPTIONAL_TRANSITIVE else 0)
+            )
         for start, stop in reversed(parsed.cuts):
             del kept[start:stop]
         parsed.repaired = bytes(kept)

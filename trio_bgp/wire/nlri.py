@@ -15,9 +15,12 @@ from trio_bgp.wire.numbers import Afi, ErrorCode, Family, Safi, UpdateMessageErr
 
 __all__ = [
     "FRAMING",
+    "KEYED",
     "Framing",
     "format_nlri",
+    "join_key",
     "prefix_octets",
+    "split_key",
     "split_nlri",
     "split_nlri_add_path",
     "split_prefixes",
@@ -117,18 +120,24 @@ def split_prefixes(octets: bytes, maximum_bits: int) -> list[bytes]:
     return found
 
 
-def split_nlri(family: Family, octets: bytes, *, add_path: bool) -> list[bytes]:
+def split_nlri(family: Family, octets: bytes, *, add_path: bool, framing: Framing | None = None) -> list[bytes]:
     """Each NLRI's octets, with its length but without path identifier.
+
+    Args:
+        family: the address family.
+        octets: NLRIs one after the other.
+        add_path: each has a path identifier in front (RFC 7911, section 3).
+        framing: how to tell them apart, for a family that is not in `FRAMING`.
 
     Raises:
         NotificationError: 3/10, a length beyond the field or impossible; 3/9, no framing rule for the family is known.
     """
     if add_path:
-        return [nlri for _, nlri in split_nlri_add_path(family, octets)]
+        return [nlri for _, nlri in split_nlri_add_path(family, octets, framing)]
     maximum = MAXIMUM_BITS.get(family)
     if maximum is not None:
         return split_prefixes(octets, maximum)
-    framing = _framing(family)
+    framing = framing or _framing(family)
     found = []
     position = 0
     while position < len(octets):
@@ -138,9 +147,9 @@ def split_nlri(family: Family, octets: bytes, *, add_path: bool) -> list[bytes]:
     return found
 
 
-def split_nlri_add_path(family: Family, octets: bytes) -> list[tuple[int, bytes]]:
-    """Path identifier and octets of each NLRI (RFC 7911, section 3). Errors as for `split_nlri`."""
-    framing = _framing(family)
+def split_nlri_add_path(family: Family, octets: bytes, framing: Framing | None = None) -> list[tuple[int, bytes]]:
+    """Path identifier and octets of each NLRI (RFC 7911, section 3). Arguments and errors as for `split_nlri`."""
+    framing = framing or _framing(family)
     maximum = MAXIMUM_BITS.get(family)
     found = []
     position = 0
@@ -191,6 +200,91 @@ def _following(framing: Framing, octets: bytes, position: int) -> int:
     if following > len(octets):
         raise _invalid(f"an NLRI exceeds its field: {octets[position : position + 32].hex()}")
     return following
+
+
+LABELLED: Final = frozenset(
+    {
+        numbers.IPV4_LABELLED,
+        numbers.IPV6_LABELLED,
+        numbers.VPNV4,
+        numbers.VPNV6,
+        numbers.VPNV4_MULTICAST,
+        numbers.VPNV6_MULTICAST,
+    }
+)
+KEYED: Final = LABELLED | {numbers.EVPN}
+"""Families whose NLRI carry more than what tells one route from another: MPLS labels (RFC 8277, section 2.4; RFC 4364),
+and in EVPN also the Ethernet Segment Identifier and the gateway (RFC 7432, section 7; RFC 9136, section 3.1)."""
+WITHDRAWN_LABEL: Final = b"\x80\0\0"
+"""In place of a label that means nothing any more (RFC 8277, section 2.4)."""
+EVPN_ETHERNET_AUTO_DISCOVERY: Final = 1
+EVPN_MAC_IP: Final = 2
+EVPN_IP_PREFIX: Final = 5
+
+
+def split_key(family: Family, nlri: bytes) -> tuple[bytes, bytes]:
+    """What tells a route from others of its family, and the rest of its NLRI (see `KEYED`).
+
+    Returns:
+        (key, extra): equal keys are the same route (a later one replaces the earlier, a withdrawal need not repeat the
+        extra); `join_key` puts them together again. For other families the key is the NLRI.
+
+    Raises:
+        NotificationError: 3/10, the NLRI is too short for its fields.
+    """
+    if family in LABELLED:
+        end = 1
+        while True:
+            if end + 3 > len(nlri):
+                raise _invalid(f"an NLRI without the end of its label stack: {nlri[:32].hex()}")
+            label = nlri[end : end + 3]
+            end += 3
+            if label[2] & 1 or label in (WITHDRAWN_LABEL, b"\0\0\0"):
+                break
+        bits = nlri[0] - 8 * (end - 1)
+        if bits < 0:
+            raise _invalid(f"an NLRI shorter than its labels: {nlri[:32].hex()}")
+        return bytes((bits,)) + nlri[end:], nlri[1:end]
+    if family == numbers.EVPN:
+        kind = nlri[0]
+        end = 0
+        if kind == EVPN_ETHERNET_AUTO_DISCOVERY and len(nlri) == 27:
+            return bytes((kind, 22)) + nlri[2:24], nlri[24:]
+        if kind == EVPN_MAC_IP and len(nlri) >= 35 and nlri[31] in (0, 32, 128):
+            end = 32 + nlri[31] // 8
+        elif kind == EVPN_IP_PREFIX and len(nlri) in (36, 60):
+            end = 25 + (len(nlri) - 28) // 2
+        if 0 < end < len(nlri):
+            # The length octet counts labels that the key does not have.
+            return bytes((kind, end - 12)) + nlri[2:10] + nlri[20:end], nlri[10:20] + nlri[end:]
+    return nlri, b""
+
+
+_EVPN_GATEWAY: Final = {(2, 22): 0, (2, 26): 0, (2, 38): 0, (5, 19): 4, (5, 31): 16}
+"""By route type and octets of a key that was split: octets of a gateway between it and the label."""
+
+
+def join_key(family: Family, key: bytes, extra: bytes | None) -> bytes:
+    """The NLRI of a route.
+
+    Args:
+        family: one of `KEYED`.
+        key: from `split_key`.
+        extra: from `split_key`; None in a withdrawal, where nothing is said of it.
+    """
+    if family in LABELLED:
+        labels = WITHDRAWN_LABEL if extra is None else extra
+        return bytes((key[0] + 8 * len(labels),)) + labels + key[1:]
+    if extra == b"":
+        return key
+    if key[0] == EVPN_ETHERNET_AUTO_DISCOVERY and len(key) == 24:
+        return bytes((1, 25)) + key[2:] + (extra or bytes(3))
+    gateway = _EVPN_GATEWAY.get((key[0], len(key)))
+    if gateway is None:
+        return key
+    if extra is None:
+        extra = bytes(10 + gateway + 3)
+    return bytes((key[0], len(key) + len(extra) - 2)) + key[2:10] + extra[:10] + key[10:] + extra[10:]
 
 
 def prefix_octets(network: IPv4Network | IPv6Network) -> bytes:

@@ -1,0 +1,197 @@
+"""Attributes as one kind of receiver is to read them, rewritten once per interned path and kept on it.
+
+Between route-server clients with equally wide AS numbers nothing is rewritten (RFC 7947). All other rewriting is here:
+one walk over an attribute block that copies what stays and replaces what must change.
+"""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+
+import attrs
+
+from trio_bgp.rib.path import DEFAULT_LOCAL_PREF, Path
+from trio_bgp.settings import BgpRole, NextHop, Role
+from trio_bgp.wire.as_path import prepend
+from trio_bgp.wire.attribute_block import encode_attribute, narrow, walk
+from trio_bgp.wire.attributes import is_recognized
+from trio_bgp.wire.numbers import (
+    FLAG_OPTIONAL,
+    FLAG_PARTIAL,
+    FLAG_TRANSITIVE,
+    AttributeType,
+    Family,
+    Safi,
+    afi_of,
+    safi_of,
+)
+
+__all__ = ["RewriteRules", "Rewritten", "rewritten"]
+
+Rewritten = tuple[bytes, bytes | None]
+"""Path attributes without MP_REACH_NLRI, and its next-hop field or None."""
+
+_NEVER_EXTERNAL: Final = frozenset(
+    {AttributeType.LOCAL_PREF, AttributeType.ORIGINATOR_ID, AttributeType.CLUSTER_LIST, AttributeType.AIGP}
+)
+"""Not to external peers: RFC 4271 5.1.5, RFC 4456 section 8, RFC 7311 section 3.4."""
+
+
+@attrs.frozen(cache_hash=True, kw_only=True)
+class RewriteRules:
+    """What attributes depend on, of the receiver."""
+
+    role: Role
+    asn4: bool
+    local_as: int
+    cluster_id: int
+    next_hop: NextHop = NextHop.UNCHANGED
+    next_hop_subnet: IPv4Network | IPv6Network | None = None
+    ipv4: IPv4Address | None = None
+    """Our address as next hop."""
+    ipv6: IPv6Address | None = None
+    bgp_role: BgpRole | None = None
+
+    @property
+    def adds_otc(self) -> bool:
+        """ONLY_TO_CUSTOMER is added where it is missing (RFC 9234, section 5)."""
+        return self.bgp_role in (BgpRole.PROVIDER, BgpRole.PEER, BgpRole.RS)
+
+
+def rewritten(path: Path, family: Family, rules: RewriteRules) -> Rewritten | None:
+    """A path's attributes and next hop for receivers with these rules; None if they cannot be told of it.
+
+    Args:
+        path: the path; keeps the result.
+        family: of the routes that have it.
+        rules: of the receivers.
+    """
+    transparent = rules.role is Role.RS_CLIENT and path.source.external
+    if transparent and rules.asn4 and not rules.adds_otc:
+        return path.attributes, path.next_hop
+    variants = path.variants
+    for position in range(0, len(variants), 2):
+        if variants[position] is rules or variants[position] == rules:
+            return variants[position + 1]  # type: ignore[return-value]
+    found = _rewrite(path, family, rules, transparent=transparent)
+    path.variants = (*variants, rules, found)
+    return found
+
+
+def _rewrite(path: Path, family: Family, rules: RewriteRules, *, transparent: bool) -> Rewritten | None:
+    next_hop = path.next_hop
+    classic: bytes | None = None
+    if not transparent:
+        own = _own_next_hop(path, family, rules)
+        if own is _IMPOSSIBLE:
+            return None
+        if next_hop is None:
+            classic = own
+        elif own is not None:
+            next_hop = own
+        elif len(next_hop) in (32, 48) and afi_of(family) != 1:
+            # RFC 2545, section 3: the link-local address means something on its link only.
+            next_hop = next_hop[: len(next_hop) // 2]
+    octets = path.attributes
+    attributes = octets if transparent else _for_role(octets, path, rules, classic)
+    if rules.adds_otc:
+        attributes = _with_otc(attributes, rules.local_as)
+    if not rules.asn4:
+        attributes = narrow(attributes)
+    return attributes, next_hop
+
+
+_IMPOSSIBLE: Final = b""
+
+
+def _own_next_hop(path: Path, family: Family, rules: RewriteRules) -> bytes | None:
+    """Our address where the next hop is to be ours, None where the received one stays, `_IMPOSSIBLE` without one."""
+    if rules.role is Role.RS_CLIENT or rules.next_hop is NextHop.UNCHANGED:
+        return None
+    if rules.role.internal and not path.source.external:
+        return None  # RFC 4456, section 10: a reflector does not touch it
+    if safi_of(family) not in (Safi.UNICAST, Safi.MULTICAST):
+        return None  # labels belong to whoever the next hop is: ours would need labels of ours
+    if rules.next_hop is NextHop.THIRD_PARTY and rules.next_hop_subnet is not None:
+        received = path.next_hop if path.next_hop is not None else _classic_next_hop(path.attributes)
+        if received is not None and len(received) >= 4:
+            size = 4 if len(received) == 4 else 16
+            address = IPv4Address(received) if size == 4 else IPv6Address(received[:16])
+            if address.version == rules.next_hop_subnet.version and address in rules.next_hop_subnet:
+                return None
+    if afi_of(family) == 1:
+        return rules.ipv4.packed if rules.ipv4 is not None else _IMPOSSIBLE
+    return rules.ipv6.packed if rules.ipv6 is not None else _IMPOSSIBLE
+
+
+def _classic_next_hop(octets: bytes) -> bytes | None:
+    for _, kind, start, end in walk(octets):
+        if kind == AttributeType.NEXT_HOP:
+            return octets[start:end]
+    return None
+
+
+def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | None) -> bytes:
+    """Everything but the width of AS numbers and ONLY_TO_CUSTOMER."""
+    internal = rules.role.internal
+    source = path.source
+    reflect = internal and not source.external
+    prepends = not internal
+    pieces: list[bytes] = []
+    kept_from = 0
+    position = 0
+    originator = cluster = local_pref = False
+    for flags, kind, start, end in walk(octets):
+        replacement: bytes | None = None
+        if kind == AttributeType.AS_PATH:
+            if prepends:
+                replacement = encode_attribute(flags, kind, prepend(octets[start:end], rules.local_as))
+        elif kind == AttributeType.NEXT_HOP:
+            if next_hop is not None:
+                replacement = encode_attribute(flags, kind, next_hop)
+        elif kind == AttributeType.MULTI_EXIT_DISC:
+            if not internal:
+                replacement = b""  # RFC 4271, section 5.1.4: not on to further neighbouring ASes
+        elif kind in _NEVER_EXTERNAL:
+            if not internal:
+                replacement = b""
+            elif kind == AttributeType.CLUSTER_LIST and reflect:
+                cluster = True
+                replacement = encode_attribute(flags, kind, rules.cluster_id.to_bytes(4, "big") + octets[start:end])
+            elif kind == AttributeType.ORIGINATOR_ID:
+                originator = True
+            elif kind == AttributeType.LOCAL_PREF:
+                local_pref = True
+        elif not is_recognized(kind):
+            if not flags & FLAG_TRANSITIVE:
+                replacement = b""  # RFC 4271, section 5: unrecognised and non-transitive
+            elif not flags & FLAG_PARTIAL:
+                replacement = encode_attribute(flags | FLAG_PARTIAL, kind, octets[start:end])
+        if replacement is not None:
+            if position > kept_from:
+                pieces.append(octets[kept_from:position])
+            pieces.append(replacement)
+            kept_from = end
+        position = end
+    pieces.append(octets[kept_from:])
+    if internal and not local_pref:
+        pieces.append(
+            encode_attribute(FLAG_TRANSITIVE, AttributeType.LOCAL_PREF, DEFAULT_LOCAL_PREF.to_bytes(4, "big"))
+        )
+    if reflect:
+        if not originator:
+            pieces.append(
+                encode_attribute(FLAG_OPTIONAL, AttributeType.ORIGINATOR_ID, source.bgp_identifier.to_bytes(4, "big"))
+            )
+        if not cluster:
+            pieces.append(
+                encode_attribute(FLAG_OPTIONAL, AttributeType.CLUSTER_LIST, rules.cluster_id.to_bytes(4, "big"))
+            )
+    return b"".join(pieces)
+
+
+def _with_otc(octets: bytes, local_as: int) -> bytes:
+    if any(kind == AttributeType.ONLY_TO_CUSTOMER for _, kind, _, _ in walk(octets)):
+        return octets
+    return octets + encode_attribute(
+        FLAG_OPTIONAL | FLAG_TRANSITIVE, AttributeType.ONLY_TO_CUSTOMER, local_as.to_bytes(4, "big")
+    )

@@ -1,0 +1,91 @@
+"""Writing attribute blocks: one attribute, and a whole block with AS numbers of the other width (RFC 6793).
+
+The blocks given here were judged before (`trio_bgp.wire.attributes`): lengths fit.
+"""
+
+from collections.abc import Iterator
+
+from trio_bgp.wire.as_path import decode_as_path, encode_as_path, merge_as4_path, two_octet_paths
+from trio_bgp.wire.numbers import AS_TRANS, FLAG_EXTENDED_LENGTH, FLAG_OPTIONAL, FLAG_TRANSITIVE, AttributeType
+
+__all__ = ["encode_attribute", "narrow", "walk", "widen"]
+
+_OPTIONAL_TRANSITIVE = FLAG_OPTIONAL | FLAG_TRANSITIVE
+
+
+def encode_attribute(flags: int, kind: int, value: bytes) -> bytes:
+    """One path attribute; the Extended Length flag is set where it is needed, and only there."""
+    flags &= ~FLAG_EXTENDED_LENGTH
+    if len(value) > 255:
+        return bytes((flags | FLAG_EXTENDED_LENGTH, kind)) + len(value).to_bytes(2, "big") + value
+    return bytes((flags, kind, len(value))) + value
+
+
+def walk(octets: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Flags, type, and start and end of the value of each attribute; it begins where the one before ends."""
+    position = 0
+    end = len(octets)
+    while position < end:
+        flags = octets[position]
+        value = position + 3
+        if flags & FLAG_EXTENDED_LENGTH:
+            value += 1
+            following = value + (octets[position + 2] << 8 | octets[position + 3])
+        else:
+            following = value + octets[position + 2]
+        yield flags, octets[position + 1], value, following
+        position = following
+
+
+def narrow(octets: bytes) -> bytes:
+    """A block with 4-octet AS numbers for a peer that knows only those of two octets (RFC 6793, section 4.2.2).
+
+    AS_PATH and AGGREGATOR get `AS_TRANS` for what does not fit, and AS4_PATH and AS4_AGGREGATOR follow if needed.
+    """
+    pieces: list[bytes] = []
+    added: list[bytes] = []
+    position = 0
+    for flags, kind, start, end in walk(octets):
+        if kind == AttributeType.AS_PATH:
+            old, new = two_octet_paths(octets[start:end])
+            pieces.append(encode_attribute(flags, kind, old))
+            if new is not None:
+                added.append(encode_attribute(_OPTIONAL_TRANSITIVE, AttributeType.AS4_PATH, new))
+        elif kind == AttributeType.AGGREGATOR:
+            asn = int.from_bytes(octets[start : start + 4], "big")
+            if asn > 0xFFFF:
+                added.append(encode_attribute(_OPTIONAL_TRANSITIVE, AttributeType.AS4_AGGREGATOR, octets[start:end]))
+                asn = AS_TRANS
+            pieces.append(encode_attribute(flags, kind, asn.to_bytes(2, "big") + octets[start + 4 : end]))
+        else:
+            pieces.append(octets[position:end])
+        position = end
+    return b"".join(pieces + added)
+
+
+def widen(octets: bytes) -> bytes:
+    """A block from a peer with 2-octet AS numbers as one with 4-octet ones (RFC 6793, section 4.2.3).
+
+    AS4_PATH and AS4_AGGREGATOR are merged into AS_PATH and AGGREGATOR and are gone, or are ignored where the RFC says.
+    """
+    values = {kind: octets[start:end] for _, kind, start, end in walk(octets)}
+    aggregator = values.get(AttributeType.AGGREGATOR)
+    as4_aggregator = values.get(AttributeType.AS4_AGGREGATOR)
+    as4_path = values.get(AttributeType.AS4_PATH)
+    if aggregator is not None and as4_aggregator is not None and int.from_bytes(aggregator[:2], "big") != AS_TRANS:
+        as4_aggregator = as4_path = None  # an old speaker aggregated after the last new one
+    pieces: list[bytes] = []
+    position = 0
+    for flags, kind, start, end in walk(octets):
+        if kind == AttributeType.AS_PATH:
+            segments = decode_as_path(octets[start:end], asn4=False)
+            if as4_path is not None:
+                segments = merge_as4_path(segments, decode_as_path(as4_path, asn4=True))
+            pieces.append(encode_attribute(flags, kind, encode_as_path(segments, asn4=True)))
+        elif kind == AttributeType.AGGREGATOR:
+            value = as4_aggregator or b"\0\0" + octets[start:end]
+            pieces.append(encode_attribute(flags, kind, value))
+        elif kind not in (AttributeType.AS4_PATH, AttributeType.AS4_AGGREGATOR):
+            pieces.append(octets[position:end])
+        position = end
+    return b"".join(pieces)
