@@ -141,16 +141,34 @@ async def test_ttl_security_drops_what_came_from_too_far() -> None:
         assert await reaches(listener, peer_at(listener, ttl_security=255))
 
 
+@pytest.mark.parametrize("host", LOOPBACKS)
 @pytest.mark.parametrize(("hops", "least"), [(1, 255), (3, 253)])
-def test_an_accepted_connection_gets_its_peers_ttl_security(hops: int, least: int) -> None:
-    """The minimum TTL is set once the peer is known; without the setting nothing changes."""
-    address = str(IPv4Address("127.0.0.1"))
+def test_an_accepted_connection_gets_its_peers_ttl_security(host: str, hops: int, least: int) -> None:
+    """The minimum TTL holds once the peer is known, and what came before is judged by its SYN."""
+    six = host == "::1"
+    level, outgoing = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if six else (socket.IPPROTO_IP, socket.IP_TTL)
+    peer = client(host, ttl_security=hops)
+    with sockets.listen(Endpoint(ip_address(host), 0), [peer]) as listener:
+        for ttl in (1, least - 1, least, 255):
+            with socket.socket(socket.AF_INET6 if six else socket.AF_INET) as sender:
+                sender.setsockopt(level, outgoing, ttl)
+                sender.connect(listener.getsockname()[:2])
+                connection, _ = listener.accept()
+                with connection:
+                    if ttl < least:
+                        with pytest.raises(OSError, match=f"GTSM: it came with a TTL of {ttl}, at least {least}"):
+                            sockets.protect_accepted(connection, peer)
+                    else:
+                        sockets.protect_accepted(connection, peer)
+                    minimum = connection.getsockopt(level, sockets.IPV6_MINHOPCOUNT if six else IP_MINTTL)
+                    assert minimum == least
+
+
+def test_without_ttl_security_an_accepted_connection_is_left_alone() -> None:
+    """Nothing is set for a peer that does not ask for it."""
     with socket.socket() as connection:
-        sockets.protect_accepted(connection, client(address))
+        sockets.protect_accepted(connection, client("127.0.0.1"))
         assert connection.getsockopt(socket.IPPROTO_IP, IP_MINTTL) == 0
-        sockets.protect_accepted(connection, client(address, ttl_security=hops))
-        assert connection.getsockopt(socket.IPPROTO_IP, IP_MINTTL) == least
-        assert connection.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 255
 
 
 def test_an_ipv6_listener_leaves_ipv4_alone() -> None:

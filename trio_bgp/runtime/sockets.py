@@ -18,6 +18,8 @@ TCP_MD5SIG: Final = 14
 TCP_MD5SIG_EXT: Final = 32
 TCP_MD5SIG_FLAG_PREFIX: Final = 1
 TCP_MD5SIG_MAXKEYLEN: Final = 80
+TCP_SAVE_SYN: Final = 27
+TCP_SAVED_SYN: Final = 28
 IP_MINTTL: Final = 21
 IPV6_MINHOPCOUNT: Final = 73
 GTSM_TTL: Final = 255
@@ -42,6 +44,7 @@ def listen(endpoint: Endpoint, peers: Iterable[PeerSettings]) -> socket.socket:
             # The SYN-ACK goes out before we know whose connection it is: a peer with GTSM of its own drops it at the
             # default TTL, and to the others a TTL of 255 means nothing.
             set_outgoing_ttl(listener, family)
+            listener.setsockopt(socket.IPPROTO_TCP, TCP_SAVE_SYN, 1)
         for peer in peers:
             network = peer.range if peer.address is None else peer.address
             if peer.md5_password is not None and network is not None and network.version == endpoint.address.version:
@@ -79,9 +82,20 @@ async def connect(peer: PeerSettings) -> SocketTransport:
 
 
 def protect_accepted(connection: socket.socket, peer: PeerSettings) -> None:
-    """Apply a peer's GTSM to a connection it opened; its MD5 key came with the listening socket."""
-    if peer.ttl_security is not None:
-        set_ttl_security(connection, connection.family, peer.ttl_security)
+    """Apply a peer's GTSM to a connection it opened; its MD5 key came with the listening socket.
+
+    Raises:
+        OSError: the connection came from too many hops away.
+    """
+    if peer.ttl_security is None:
+        return
+    set_ttl_security(connection, connection.family, peer.ttl_security)
+    # What arrived before that was not looked at, the first data included: the SYN tells how far away it was sent.
+    header = connection.getsockopt(socket.IPPROTO_TCP, TCP_SAVED_SYN, 128)
+    position = 7 if connection.family == socket.AF_INET6 else 8
+    ttl = header[position] if len(header) > position else 0
+    if ttl < 256 - peer.ttl_security:
+        raise OSError(errno.EACCES, f"GTSM: it came with a TTL of {ttl}, at least {256 - peer.ttl_security} is needed")
 
 
 def set_md5(
