@@ -12,6 +12,8 @@ import trio.testing
 
 from tests.harness.decoder import V4, V6, Family
 from tests.harness.speaker import ScriptedSpeaker
+from trio_bgp.runtime import sockets
+from trio_bgp.runtime.peer import Connect
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.runtime.transport import StreamTransport
 from trio_bgp.settings import PeerSettings, Settings, SpeakerSettings
@@ -81,13 +83,15 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def lab(*peers: PeerSettings, seed: int = 0, **changes: Any) -> AsyncIterator[Lab]:
+async def lab(
+    *peers: PeerSettings, seed: int = 0, connect: Connect = sockets.connect, **changes: Any
+) -> AsyncIterator[Lab]:
     """Run a daemon with these peers and `changes` to its own settings; in the end every buffer must be back."""
     settings = Settings(
         speaker=SpeakerSettings(**{"local_as": LOCAL_AS, "bgp_identifier": 0x0AFF0001, **changes}),
         peers=tuple(peers),
     )
-    speaker = Speaker(settings, rng=random.Random(seed))
+    speaker = Speaker(settings, connect=connect, rng=random.Random(seed))
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: speaker.run(task_status=task_status))
         yield Lab(speaker, nursery)

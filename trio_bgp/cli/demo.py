@@ -12,12 +12,12 @@ import trio.testing
 
 from trio_bgp.cli.embedded import EmbeddedSpeaker, Held
 from trio_bgp.cli.sample_table import SampleRoute, make_prefixes, make_routes, messages
-from trio_bgp.passthrough.mask import describe
-from trio_bgp.runtime.forwarder import ForwarderStatistics
+from trio_bgp.runtime.forwarder import ForwarderStatistics, GroupStatistics
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.runtime.transport import StreamTransport
-from trio_bgp.settings import PeerSettings, Settings, SpeakerSettings
+from trio_bgp.settings import AddPathSettings, PeerSettings, Role, Settings, SpeakerSettings
 from trio_bgp.wire.as_path import format_as_path
+from trio_bgp.wire.attribute_block import narrow
 from trio_bgp.wire.nlri import format_nlri
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family, SegmentType
 from trio_bgp.wire.update import pack_ipv4_withdrawal, pack_mp_withdrawal
@@ -36,6 +36,32 @@ SAMPLE_SECONDS: Final = 0.15
 """After this long everybody who is to get a message has it."""
 QUIET_SECONDS: Final = 0.3
 STOP_SECONDS: Final = 5.0
+
+OLD: Final = PeerSettings(
+    name="old-router", address=IPv4Address("198.51.100.1"), peer_as=64901, passive=True, hold_time=0
+)
+"""Has no 4-octet AS numbers."""
+COLLECTOR: Final = PeerSettings(
+    name="collector",
+    address=IPv4Address("198.51.100.2"),
+    peer_as=64902,
+    passive=True,
+    hold_time=0,
+    add_path=AddPathSettings(send=AddPathSettings.ALL),
+)
+"""Gets all paths."""
+INTERNAL: Final = PeerSettings(
+    name="core-router",
+    address=IPv4Address("198.51.100.3"),
+    peer_as=LOCAL_AS,
+    role=Role.RR_CLIENT,
+    passive=True,
+    hold_time=0,
+)
+"""In our AS."""
+OTHERS: Final = (OLD, COLLECTOR, INTERNAL)
+"""Receivers that cannot have the octets as they came."""
+DEFAULT_LOCAL_PREF: Final = b"\x40\x05\x04\0\0\0\x64"
 
 Key = tuple[Family, bytes]
 
@@ -95,10 +121,11 @@ class Demo:
         self.correct = False
         self.receivers: list[EmbeddedSpeaker] = []
         self.senders: list[EmbeddedSpeaker] = []
+        self.others: list[EmbeddedSpeaker] = []
         self.announced: list[dict[Key, SampleRoute]] = [{} for _ in range(SENDERS)]
         self._routes = self._make_routes(prefixes)
         count = SENDERS + receivers + 1
-        peers = tuple(
+        clients = tuple(
             PeerSettings(
                 name=f"as{65001 + index}",
                 address=IPv4Address(f"192.0.2.{index + 1}") if index < 250 else ip_address(f"2001:db8::{index:x}"),
@@ -108,7 +135,9 @@ class Demo:
             )
             for index in range(count)
         )
-        self._settings = Settings(speaker=SpeakerSettings(local_as=LOCAL_AS, bgp_identifier=0x0AFF0001), peers=peers)
+        self._settings = Settings(
+            speaker=SpeakerSettings(local_as=LOCAL_AS, bgp_identifier=0x0AFF0001), peers=clients + OTHERS
+        )
         self.speaker = Speaker(self._settings, rng=random.Random(seed))
         self._late = count - 1
         self._terminal = sys.stdout.isatty()
@@ -123,7 +152,8 @@ class Demo:
         """Run it to its end."""
         self._started = trio.current_time()
         print(
-            f"A route server (AS {LOCAL_AS}) with {SENDERS} senders and {self._late - SENDERS} receivers, in memory.\n"
+            f"A route server (AS {LOCAL_AS}) with {SENDERS} senders and {self._late - SENDERS} receivers, in memory;\n"
+            "and with a router without 4-octet AS numbers, an ADD-PATH collector and an internal router.\n"
             f"The senders announce {sum(len(r.nlris) for routes in self._routes for r in routes)} routes made from a "
             f"seed, {SHARE_OVERLAP:.0%} of them with a second path."
         )
@@ -131,6 +161,8 @@ class Demo:
             stopped = trio.Event()
             await nursery.start(self._run_speaker, stopped)
             for index in range(self._late):
+                await self._connect(nursery, index)
+            for index in range(self._late + 1, len(self._settings.peers)):
                 await self._connect(nursery, index)
             nursery.start_soon(self._show)
             await self._announce(self.seconds * 0.4)
@@ -145,11 +177,10 @@ class Demo:
             await self._settle()
             found = self.speaker.forwarder.statistics()
             wrong = self._wrong()
-            mask = describe(self.speaker.forwarder.members[0].mask) if found.members else "no sessions"
             self.speaker.shutdown("the demo is over")
             with trio.move_on_after(STOP_SECONDS):
                 await stopped.wait()
-            self._summary(found, wrong, mask)
+            self._summary(found, wrong)
             nursery.cancel_scope.cancel()
 
     async def _run_speaker(self, stopped: trio.Event, task_status: trio.TaskStatus[object]) -> None:
@@ -177,8 +208,19 @@ class Demo:
     async def _connect(self, nursery: trio.Nursery, index: int) -> None:
         ours, theirs = trio.testing.memory_stream_pair()
         peer = self._settings.peers[index]
-        client = EmbeddedSpeaker(peer.name, peer.peer_as, 0x0A000001 + index, ours, self._watched)
-        (self.senders if index < SENDERS else self.receivers).append(client)
+        client = EmbeddedSpeaker(
+            peer.name,
+            peer.peer_as,
+            0x0A000001 + index,
+            ours,
+            self._watched,
+            asn4=peer is not OLD,
+            add_path=peer is COLLECTOR,
+        )
+        if index > self._late:
+            self.others.append(client)
+        else:
+            (self.senders if index < SENDERS else self.receivers).append(client)
         self.speaker.accept(StreamTransport(theirs, peer_address=str(peer.address)))
         nursery.start_soon(client.run)
         with trio.fail_after(SESSION_SECONDS):
@@ -227,10 +269,13 @@ class Demo:
             return b"".join(pack_ipv4_withdrawal(route.nlris, 4096))
         return b"".join(pack_mp_withdrawal(route.family, route.nlris, 4096))
 
+    def _clients(self) -> tuple[EmbeddedSpeaker, ...]:
+        return (*self.senders, *self.receivers, *self.others)
+
     async def _settle(self) -> None:
         """Wait until nothing moves any more."""
         before = -1
-        while (now := sum(client.updates for client in (*self.senders, *self.receivers))) != before:
+        while (now := sum(client.updates for client in self._clients())) != before:
             before = now
             await trio.sleep(QUIET_SECONDS)
 
@@ -252,16 +297,30 @@ class Demo:
                     best[key] = candidate
         return {key: _held(route) for key, (_, _, _, route) in best.items()}
 
+    def _expected_of_others(self, client: EmbeddedSpeaker) -> dict[Key, Held]:
+        """What a receiver should hold that reads routes in another way."""
+        plain = self.expected()
+        if client.name == OLD.name:
+            return {key: (hop, narrow(attributes)) for key, (hop, attributes) in plain.items()}
+        return {key: (hop, attributes + DEFAULT_LOCAL_PREF) for key, (hop, attributes) in plain.items()}
+
     def _wrong(self) -> list[str]:
         """What is not as it should be, peer by peer."""
         wrong = []
         plain = self.expected()
-        for index, client in enumerate((*self.senders, *self.receivers)):
+        for index, client in enumerate(self._clients()):
             if client.closed:
                 if index != 0:
                     wrong.append(f"{client.name}: its session ended")
                 continue
-            expected = self.expected(index) if index < SENDERS else plain
+            if client.name == COLLECTOR.name:
+                wrong += self._wrong_paths(client)
+                continue
+            expected = plain
+            if index < SENDERS:
+                expected = self.expected(index)
+            elif client in self.others:
+                expected = self._expected_of_others(client)
             differing = sum(client.table.get(key) != held for key, held in expected.items())
             surplus = len(client.table.keys() - expected.keys())
             if differing or surplus:
@@ -269,6 +328,18 @@ class Demo:
             if client.end_of_rib != {IPV4_UNICAST, IPV6_UNICAST}:
                 wrong.append(f"{client.name}: End-of-RIB is missing")
         return wrong
+
+    def _wrong_paths(self, client: EmbeddedSpeaker) -> list[str]:
+        """Whether a receiver of all paths has each sender's path to each prefix."""
+        held: dict[Key, list[Held]] = {}
+        for (family, nlri), route in client.table.items():
+            held.setdefault((family, nlri[4:]), []).append(route)
+        expected: dict[Key, list[Held]] = {}
+        for routes in self.announced:
+            for key, announced in routes.items():
+                expected.setdefault(key, []).append(_held(announced))
+        differing = sum(sorted(held.get(key, ())) != sorted(expected.get(key, ())) for key in held | expected)
+        return [f"{client.name}: {differing:,} prefixes whose paths are not the senders'"] if differing else []
 
     async def _show(self) -> None:
         while True:
@@ -294,7 +365,7 @@ class Demo:
                 f"{found.members} sessions",
                 f"in {found.messages_in:,} UPDATEs {found.octets_in:,} octets",
                 f"out {sent:,} UPDATEs {found.octets_out:,} octets",
-                f"unchanged {found.share_unchanged:.1%}",
+                f"clients' unchanged {_clients_group(found).share_unchanged:.1%}",
                 f"{found.prefixes:,} prefixes {found.paths:,} paths",
             ]
         return [
@@ -303,8 +374,9 @@ class Demo:
             f"  sessions   {found.members:12,} up",
             f"  in         {found.messages_in:12,} UPDATEs {found.octets_in:14,} octets",
             f"  out        {sent:12,} UPDATEs {found.octets_out:14,} octets",
-            f"  unchanged  {found.share_unchanged:12.1%} of what was forwarded are the received octets",
             f"  table      {found.prefixes:12,} prefixes {found.paths:13,} paths",
+            "",
+            *_group_lines(found),
             "",
             *(f"  {text}" for _, text in sorted(self._told.items())),
         ]
@@ -333,20 +405,21 @@ class Demo:
             if sender.closed:
                 self._told[index] = f"as{65001 + index} left"
 
-    def _summary(self, found: ForwarderStatistics, wrong: list[str], mask: str) -> None:
+    def _summary(self, found: ForwarderStatistics, wrong: list[str]) -> None:
         """Say what happened. The arguments are of the moment before the daemon was stopped."""
         held = self.speaker.forwarder.pool.outstanding
         if held:
             wrong = [*wrong, f"{held} buffers were not given back"]
         self.correct = not wrong
+        clients = _clients_group(found)
         print(
             f"\nUPDATEs received {found.messages_in:,}, sent {found.messages_unchanged + found.messages_repacked:,} "
-            f"to {len(self.receivers)} receivers and {SENDERS} senders that all negotiated:\n  {mask}\n"
-            f"  {found.messages_unchanged:,} forwarded unchanged, as the octets that came in "
-            f"({found.share_unchanged:.1%})\n"
-            f"  {found.messages_repacked:,} written anew: runner-up paths, withdrawals of the sender that left\n"
-            f"  {found.messages_replayed:,} more told those who joined late what there was\n"
-            f"  {found.messages_withheld:,} received UPDATEs withheld: they changed nothing for anybody\n"
+            f"to {len(self.receivers)} receivers, {SENDERS} senders and {len(self.others)} others:\n"
+            + "\n".join(_group_lines(found))
+            + f"\nTo those who can read them as they came, {clients.share_unchanged:.1%} went unchanged, as the octets "
+            "received; the rest are\nrunner-up paths and the withdrawals of the sender that left.\n"
+            f"{found.messages_replayed:,} more told those who joined late what there was; {found.messages_withheld:,} "
+            "received UPDATEs changed nothing for\nanybody and were withheld. "
             f"Octets in {found.octets_in:,}, out {found.octets_out:,}."
         )
         if wrong:
@@ -355,9 +428,29 @@ class Demo:
             print(
                 f"Every one of {len(self.receivers)} receivers holds exactly the expected "
                 f"{len(self.expected()):,} routes, attributes octet for octet,\n"
-                f"each of the {SENDERS - 1} senders that stayed the best of the others' routes, "
-                "and every buffer is back in its pool."
+                f"each of the {SENDERS - 1} senders that stayed the best of the others' routes, the others what they "
+                "can read,\nand every buffer is back in its pool."
             )
+
+
+def _clients_group(found: ForwarderStatistics) -> GroupStatistics:
+    """The group of the plain route-server clients."""
+    return max(found.by_group, key=lambda group: len(group.members))
+
+
+def _group_lines(found: ForwarderStatistics) -> list[str]:
+    """A line for each group: who, how much went unchanged, and why the rest did not."""
+    lines = [f"  {'group':<26} {'unchanged':>18} {'repacked':>10} {'split':>6} {'withheld':>9}"]
+    for group in found.by_group:
+        name = group.members[0] if len(group.members) == 1 else f"{len(group.members)} route-server clients"
+        repacked = sum(group.repacked.values())
+        withheld = sum(group.withheld.values())
+        why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(group.repacked.items()))
+        lines.append(
+            f"  {name:<26} {group.unchanged:>10,} {group.share_unchanged:>7.1%} {repacked:>10,} {group.split:>6,} "
+            f"{withheld:>9,}  {why}"
+        )
+    return lines
 
 
 def _peers(count: int) -> str:

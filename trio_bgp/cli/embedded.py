@@ -3,9 +3,17 @@
 import trio
 
 from trio_bgp.wire.attributes import AttributeContext, parse_attributes
-from trio_bgp.wire.capabilities import EnhancedRouteRefresh, ExtendedMessage, FourOctetAs, Multiprotocol, RouteRefresh
+from trio_bgp.wire.capabilities import (
+    AddPath,
+    Capability,
+    EnhancedRouteRefresh,
+    ExtendedMessage,
+    FourOctetAs,
+    Multiprotocol,
+    RouteRefresh,
+)
 from trio_bgp.wire.header import HEADER_LENGTH, KEEPALIVE, scan
-from trio_bgp.wire.nlri import split_nlri, split_prefixes
+from trio_bgp.wire.nlri import split_nlri, split_nlri_add_path
 from trio_bgp.wire.numbers import (
     EXTENDED_MESSAGE_LENGTH,
     IPV4_UNICAST,
@@ -17,8 +25,6 @@ from trio_bgp.wire.open import Open, encode_open
 from trio_bgp.wire.update import sections
 
 __all__ = ["EmbeddedSpeaker", "Held"]
-
-CONTEXT = AttributeContext()
 
 Held = tuple[bytes, bytes]
 """A route as received: the next-hop field of MP_REACH_NLRI (empty for IPv4), and all other path attributes' octets."""
@@ -32,9 +38,13 @@ class EmbeddedSpeaker:
         asn: its AS number.
         identifier: its BGP Identifier.
         stream: the connection.
+        watched: see below.
+        asn4: it has 4-octet AS numbers (RFC 6793).
+        add_path: it receives several paths to a prefix (RFC 7911).
 
     Attributes:
-        table: what it holds: each route received and not withdrawn, with its octets.
+        table: what it holds: each route received and not withdrawn, with its octets; with ADD-PATH by NLRI with the
+            path identifier in front.
         updates: UPDATEs received.
         octets: octets of them.
         end_of_rib: families whose End-of-RIB came.
@@ -48,7 +58,13 @@ class EmbeddedSpeaker:
         identifier: int,
         stream: trio.abc.Stream,
         watched: dict[bytes, int] | None = None,
+        *,
+        asn4: bool = True,
+        add_path: bool = False,
     ) -> None:
+        self._asn4 = asn4
+        self._add_path = add_path
+        self._context = AttributeContext(asn4=asn4)
         self.name = name
         self.asn = asn
         self.table: dict[tuple[Family, bytes], Held] = {}
@@ -63,14 +79,17 @@ class EmbeddedSpeaker:
 
     async def run(self) -> None:
         """Open the session and listen until the connection ends."""
-        capabilities = (
+        capabilities: tuple[Capability, ...] = (
             Multiprotocol(IPV4_UNICAST),
             Multiprotocol(IPV6_UNICAST),
             RouteRefresh(),
             EnhancedRouteRefresh(),
-            FourOctetAs(self.asn),
             ExtendedMessage(),
         )
+        if self._asn4:
+            capabilities += (FourOctetAs(self.asn),)
+        if self._add_path:
+            capabilities += (AddPath(((IPV4_UNICAST, 1), (IPV6_UNICAST, 1))),)
         message = Open(my_as=self.asn, hold_time=0, bgp_identifier=self._identifier, capabilities=capabilities)
         octets = bytearray()
         try:
@@ -112,23 +131,28 @@ class EmbeddedSpeaker:
         if len(message) == HEADER_LENGTH + 4:
             self.end_of_rib.add(IPV4_UNICAST)
             return
-        parsed = parse_attributes(message[withdrawn_end + 2 : attributes_end], CONTEXT)
-        for nlri in split_prefixes(message[HEADER_LENGTH + 2 : withdrawn_end], 32):
+        parsed = parse_attributes(message[withdrawn_end + 2 : attributes_end], self._context)
+        for nlri in self._split(IPV4_UNICAST, message[HEADER_LENGTH + 2 : withdrawn_end]):
             self.table.pop((IPV4_UNICAST, nlri), None)
         if parsed.mp_unreach is not None:
             family = parsed.mp_unreach.family
             gone = parsed.octets[parsed.mp_unreach.nlri_start : parsed.mp_unreach.nlri_end]
             if not gone:
                 self.end_of_rib.add(family)
-            for nlri in split_nlri(family, gone, add_path=False):
+            for nlri in self._split(family, gone):
                 self.table.pop((family, nlri), None)
         if parsed.mp_reach is not None:
             family = parsed.mp_reach.family
             octets = parsed.octets[parsed.mp_reach.nlri_start : parsed.mp_reach.nlri_end]
             rest = parsed.octets[: parsed.mp_reach.attribute_start] + parsed.octets[parsed.mp_reach.attribute_end :]
             held = (parsed.mp_reach.next_hop, rest)
-            for nlri in split_nlri(family, octets, add_path=False):
+            for nlri in self._split(family, octets):
                 self.table[family, nlri] = held
         held = (b"", parsed.octets)
-        for nlri in split_prefixes(message[attributes_end:], 32):
+        for nlri in self._split(IPV4_UNICAST, message[attributes_end:]):
             self.table[IPV4_UNICAST, nlri] = held
+
+    def _split(self, family: Family, octets: bytes) -> list[bytes]:
+        if self._add_path:
+            return [path_id.to_bytes(4, "big") + nlri for path_id, nlri in split_nlri_add_path(family, octets)]
+        return split_nlri(family, octets, add_path=False)

@@ -6,10 +6,11 @@ group is written once for all groups that read it alike.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import attrs
 
-from trio_bgp.passthrough.group import Group, Member
+from trio_bgp.passthrough.group import ExportContext, Group, GroupCounters, Member
 from trio_bgp.passthrough.mask import NO_REQUIREMENT, CapabilityMask
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.pool import Slab
@@ -19,6 +20,9 @@ from trio_bgp.rib.path import Source
 from trio_bgp.wire.numbers import Family
 
 __all__ = ["Egress", "EgressCounters", "Scope", "Variants", "Written"]
+
+REMEMBERED_GROUPS: Final = 256
+"""Groups without members whose counters are kept."""
 
 Scope = Source | tuple[Family, View] | None
 """Receivers: one member, the groups with one view of a family, or everybody."""
@@ -66,6 +70,7 @@ class Egress:
         self.member_of: dict[Source, Member] = {}
         self.views: dict[Family, tuple[View, ...]] = {}
         self.counters = EgressCounters()
+        self._counters: dict[ExportContext, GroupCounters] = {}
         self._report_withheld = withheld
         self._keep_parts = False
         # The run: messages of one source, in one slab, for all but the source or for those in the scope.
@@ -84,7 +89,7 @@ class Egress:
             if group.context == member.context:
                 break
         else:
-            group = Group(member.context)
+            group = Group(member.context, self._counters_of(member.context))
             self.groups.append(group)
             self._note_views()
         group.members.append(member)
@@ -209,6 +214,12 @@ class Egress:
             if group.views.get(family) == view:
                 withheld = group.counters.withheld
                 withheld["role"] = withheld.get("role", 0) + count * len(group.members)
+
+    def _counters_of(self, context: ExportContext) -> GroupCounters:
+        """What such a group got before, too: its members come and go."""
+        if len(self._counters) >= REMEMBERED_GROUPS and context not in self._counters:
+            self._counters = {group.context: group.counters for group in self.groups}
+        return self._counters.setdefault(context, GroupCounters())
 
     def _note_views(self) -> None:
         views: dict[Family, dict[View, None]] = {}

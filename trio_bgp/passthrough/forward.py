@@ -159,6 +159,33 @@ class RouteServer:
             member.lane_limit = max(member.lane_limit, 2 * len(member.source.lanes))
         self._check_limits(member)
 
+    def forward_to(self, source: Member, message: PassthroughMessage, targets: Sequence[Member]) -> None:
+        """Send one received UPDATE to chosen live members, past the tables: unchanged where they can read it so.
+
+        Args:
+            source: who sent it.
+            message: the one UPDATE; the caller keeps its reference.
+            targets: members that are not catching up.
+
+        Raises:
+            NotificationError: it is malformed.
+        """
+        data = bytes(message.octets)
+        ingress = self._ingress[source]
+        received = ingress.read(data, 0, len(data))
+        required = ingress.required(received.parts, len(data))
+        for target in targets:
+            group = self.egress.group_of[target]
+            if received.clean and not group.obstacle(required):
+                self.egress.send_message((target,), message)
+            else:
+                packed = self.egress.repack(group, received.parts)
+                if packed.octets:
+                    self.egress.send_octets(target, packed.octets, packed.count)
+        for part in received.parts:
+            if part.path is not None and not part.path.uses:
+                self.table(part.family).forget(part.path)
+
     def withdraw_source(self, source: Source, family: Family, nlris: Sequence[bytes]) -> None:
         """Take away what a source that is gone had of these prefixes."""
         table = self.table(family)

@@ -150,7 +150,7 @@ class Member:
 
 @attrs.define
 class GroupCounters:
-    """What went to a group's members, counted in messages times receivers."""
+    """What went to a group's members because a message was received, counted in messages times receivers."""
 
     unchanged: int = 0
     """Received octets, as they were."""
@@ -179,7 +179,7 @@ class Group:
 
     __slots__ = ("_verdicts", "behind", "context", "counters", "mask", "maximum", "members", "rules", "views")
 
-    def __init__(self, context: ExportContext) -> None:
+    def __init__(self, context: ExportContext, counters: GroupCounters) -> None:
         self.context = context
         self.mask = context.mask
         self.maximum = context.maximum
@@ -187,7 +187,7 @@ class Group:
         self.rules = context.rules
         self.members: list[Member] = []
         self.behind = 0
-        self.counters = GroupCounters()
+        self.counters = counters
         self._verdicts: dict[int, str] = {}
 
     def obstacle(self, required: int) -> str:

@@ -45,6 +45,13 @@ class PassthroughMessage:
         self.required_caps = required_caps
 
     @classmethod
+    def apart(cls, octets: bytes, count: int, required_caps: CapabilityMask) -> "PassthroughMessage":
+        """`count` whole messages, received, which lie in no slab (any more)."""
+        message = cls.repacked(octets, count, required_caps)
+        message.flags = 0
+        return message
+
+    @classmethod
     def repacked(cls, octets: bytes, count: int, required_caps: CapabilityMask) -> "PassthroughMessage":
         """A message of octets made here (`count` whole messages), which lie in no slab."""
         message = cls.__new__(cls)

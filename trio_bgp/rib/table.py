@@ -165,10 +165,10 @@ class Table:
     def _unuse(self, path: Path) -> None:
         path.uses -= 1
         if not path.uses:
-            self._forget(path)
+            self.forget(path)
 
-    def _forget(self, path: Path) -> None:
-        """No prefix has this path any more. It may be announced again any time, as a new one."""
+    def forget(self, path: Path) -> None:
+        """No prefix has this path (any more). It may be announced again any time, as a new one."""
         path.lane.paths -= 1
         store = path.source.paths.get(self.family)
         if store is not None and store.get(path.key) is path:

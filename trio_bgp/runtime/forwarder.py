@@ -8,15 +8,19 @@ so that no peer waits for another's full table.
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import attrs
 import trio
 
+from trio_bgp.passthrough.cache import CacheFullError, MessageCache
 from trio_bgp.passthrough.catch_up import Progress, Removal, Replay, catch_up, has_room
 from trio_bgp.passthrough.forward import RouteServer
 from trio_bgp.passthrough.group import Group, Member, OutboundQueue
+from trio_bgp.passthrough.mask import NO_REQUIREMENT, describe
+from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.pool import BufferPool
 from trio_bgp.passthrough.repack import Withheld
 from trio_bgp.rib.export import View
@@ -26,7 +30,18 @@ from trio_bgp.settings import PeerSettings, Settings
 from trio_bgp.wire.numbers import Family, family_name
 from trio_bgp.wire.route_refresh import RouteRefreshMessage
 
-__all__ = ["Command", "Forwarder", "ForwarderStatistics", "PeerDown", "PeerUp", "Refresh", "Updates"]
+__all__ = [
+    "Command",
+    "Forwarder",
+    "ForwarderStatistics",
+    "GroupStatistics",
+    "HeldMessage",
+    "Intercept",
+    "PeerDown",
+    "PeerUp",
+    "Refresh",
+    "Updates",
+]
 
 logger = logging.getLogger("trio_bgp.forwarder")
 
@@ -79,6 +94,46 @@ Command = PeerUp | Updates | PeerDown | Refresh | Wake
 
 
 @attrs.frozen
+class HeldMessage:
+    """A received UPDATE that a program may hold (see `Forwarder.intercept`)."""
+
+    number: int
+    """In `Forwarder.held`."""
+    peer: str
+    """The name of the peer that sent it."""
+    octets: bytes
+    """The whole message, header included."""
+
+
+Intercept = Callable[[HeldMessage], bool]
+"""Asked for each received UPDATE: True to hold it, False to let it go its way."""
+
+
+@attrs.frozen
+class GroupStatistics:
+    """A snapshot of what members with one export context got."""
+
+    members: tuple[str, ...]
+    """Their names."""
+    role: str
+    negotiated: str
+    """Their capability mask in words."""
+    unchanged: int
+    """Messages sent as the received octets, times receivers."""
+    repacked: Mapping[str, int]
+    """Messages written here because of a received one, times receivers, by why."""
+    split: int
+    withheld: Mapping[str, int]
+    """Announcements not sent, by why."""
+
+    @property
+    def share_unchanged(self) -> float:
+        """Of the messages sent because one was received, the share that are its octets; 1 if none was sent."""
+        sent = self.unchanged + sum(self.repacked.values())
+        return self.unchanged / sent if sent else 1.0
+
+
+@attrs.frozen
 class ForwarderStatistics:
     """A snapshot of what went through. Messages out are counted once for each receiver."""
 
@@ -101,6 +156,7 @@ class ForwarderStatistics:
     paths: int
     behind: int
     """Members that are catching up."""
+    by_group: tuple[GroupStatistics, ...] = ()
 
     @property
     def share_unchanged(self) -> float:
@@ -121,6 +177,11 @@ class Forwarder:
         self.pool = BufferPool() if pool is None else pool
         self.server = RouteServer(settings.speaker, self._report, self._withheld)
         self._speaker = settings.speaker
+        self.held = MessageCache()
+        """Messages that a program holds."""
+        self.intercept: Intercept | None = None
+        """Asked for each received UPDATE whether it is to be held; must not block."""
+        self._held_from: dict[int, Member] = {}
         self.inbox: trio.MemorySendChannel[Command]
         self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
         self.members: list[Member] = []
@@ -178,6 +239,7 @@ class Forwarder:
                     break
                 if isinstance(command, Updates):
                     command.batch.release()
+            self.held.clear()
 
     async def _next_command(self) -> Command | None:
         """The next command; None when none is there and work is waiting."""
@@ -195,7 +257,10 @@ class Forwarder:
     def _handle(self, command: Command) -> None:
         if isinstance(command, Updates):
             try:
-                self.server.updates(command.member, command.batch.message, command.batch.offsets)
+                if self.intercept is None:
+                    self.server.updates(command.member, command.batch.message, command.batch.offsets)
+                else:
+                    self._intercepted(command.member, command.batch, self.intercept)
             finally:
                 command.batch.release()
         elif isinstance(command, PeerUp):
@@ -205,6 +270,80 @@ class Forwarder:
         elif isinstance(command, Refresh):
             self._refresh(command.member, command.message)
         self._can_work = True
+
+    def _intercepted(self, member: Member, batch: Batch, intercept: Intercept) -> None:
+        """Handle UPDATEs one by one, holding those that the program asks for."""
+        for index, offset in enumerate(batch.offsets):
+            one = batch.split(index, index + 1)
+            try:
+                octets = bytes(one.message.octets)
+                kept = PassthroughMessage.apart(octets, 1, NO_REQUIREMENT)
+                try:
+                    number = self.held.add(kept)
+                except CacheFullError as error:
+                    logger.warning("update.not_held name=%s cause=%r", member.name, str(error))
+                    number = 0
+                if number and intercept(HeldMessage(number, member.name, octets)):
+                    self._held_from[number] = member
+                    continue
+                if number and self.held.contains(number):
+                    self.held.delete(number)
+                self.server.updates(member, one.message, [offset])
+            finally:
+                one.release()
+
+    def forward(self, number: int, to: Iterable[str] | None = None) -> None:
+        """Forward a held message, which is no longer held then.
+
+        Args:
+            number: of the message.
+            to: names of established peers that get it, past the RIB: unchanged where they can read it as it is, else
+                repacked. What they make of it, and taking it back, is the program's business. None: it is handled as if
+                it had just been received.
+
+        Raises:
+            KeyError: no such message is held.
+            LookupError: the sender's session has ended, or a peer is not established, or is catching up; the message
+                is still held then.
+            NotificationError: `to` is given and the message is malformed.
+        """
+        source = self._held_from[number] if self.held.contains(number) else None
+        if source is None:
+            raise KeyError(number)
+        if source not in self.members:
+            raise LookupError(f"the session with {source.name}, which sent it, has ended")
+        targets: list[Member] = []
+        for name in () if to is None else to:
+            member = next((each for each in self.members if each.name == name), None)
+            if member is None or member.behind is not None:
+                raise LookupError(f"{name} is {'not established' if member is None else 'catching up'}")
+            targets.append(member)
+        message = self.held.take(number)
+        del self._held_from[number]
+        try:
+            if to is not None:
+                self.server.forward_to(source, message, targets)
+                return
+            slab = self.pool.take()
+            slab.data[: len(message)] = message.octets
+            again = PassthroughMessage(slab, 0, len(message), 1, NO_REQUIREMENT)
+            slab.release()
+            try:
+                self.server.updates(source, again, [0])
+            finally:
+                again.release()
+        finally:
+            message.release()
+            self.wake()
+
+    def drop(self, number: int) -> None:
+        """Forget a held message.
+
+        Raises:
+            KeyError: no such message is held.
+        """
+        self.held.delete(number)
+        self._held_from.pop(number, None)
 
     def _peer_up(self, member: Member) -> None:
         self.members.append(member)
@@ -312,4 +451,18 @@ class Forwarder:
             prefixes=sum(len(table) for table in self.server.tables.values()),
             paths=sum(sum(member.source.prefixes.values()) for member in self.members),
             behind=sum(group.behind for group in egress.groups),
+            by_group=tuple(_group_statistics(group) for group in egress.groups),
         )
+
+
+def _group_statistics(group: Group) -> GroupStatistics:
+    counters = group.counters
+    return GroupStatistics(
+        members=tuple(member.name for member in group.members),
+        role=group.rules.role.value,
+        negotiated=describe(group.mask),
+        unchanged=counters.unchanged,
+        repacked=dict(counters.repacked),
+        split=counters.split,
+        withheld=dict(counters.withheld),
+    )

@@ -16,6 +16,7 @@ from trio_bgp.runtime.transport import Transport, TransportClosed
 from trio_bgp.session.collision import keeps_incoming
 from trio_bgp.session.events import Close, ManualStart, ManualStop, OpenCollisionDump
 from trio_bgp.session.fsm import Session, State
+from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import PeerSettings, SpeakerSettings
 from trio_bgp.wire.notification import Notification, encode_notification
 from trio_bgp.wire.numbers import CeaseSubcode, ErrorCode, family_name
@@ -168,14 +169,22 @@ class Peer:
         negotiated = connection.session.negotiated
         if negotiated is not None:
             logger.info(
-                "peer.established name=%s address=%s as=%d hold_time=%d families=%s extended_message=%s",
+                "peer.established name=%s address=%s as=%d hold_time=%d role=%s families=%s "
+                "extended_message=%s as4=%s%s",
                 self.name,
                 self.address,
                 negotiated.peer_as,
                 negotiated.hold_time,
+                self.settings.role.value,
                 ",".join(map(family_name, sorted(negotiated.families))),
                 "yes" if negotiated.extended_message else "no",
+                "yes" if negotiated.asn4 else "no",
+                _add_path_words(negotiated),
             )
+            if not (self.settings.imports and self.settings.exports):
+                taken = "taken from" if not self.settings.imports else "sent to"
+                taken = "taken from or sent to" if not self.settings.exports and not self.settings.imports else taken
+                logger.warning("peer.no_policy name=%s cause='nothing is %s it (RFC 8212)'", self.name, taken)
         for other in list(self.connections):
             if other is not connection:
                 other.feed(OpenCollisionDump())
@@ -300,3 +309,12 @@ async def refuse(transport: Transport, subcode: CeaseSubcode) -> None:
     with trio.move_on_after(REFUSE_SECONDS), contextlib.suppress(TransportClosed):
         await transport.send([octets])
     transport.abort()
+
+
+def _add_path_words(negotiated: Negotiated) -> str:
+    """Which families have path identifiers in which direction, for the log."""
+    words = ""
+    for direction, families in (("receive", negotiated.add_path_receive), ("send", negotiated.add_path_send)):
+        if families:
+            words += f" add_path_{direction}={','.join(map(family_name, sorted(families)))}"
+    return words
