@@ -18,6 +18,8 @@ from bench.table import SHARED, first_peer
 HERE = Path(__file__).resolve().parent
 TABLE = "rrc06-2010-full-table"
 FIRST_PORT = 20100
+VARIANTS = ("as2", "add-path", "internal")
+"""Kinds of receivers that cannot have the octets as they came."""
 
 
 def build(name: str) -> Path:
@@ -30,7 +32,7 @@ def build(name: str) -> Path:
     return target
 
 
-def measure(kind: type[Daemon], port: int, receivers: int, table: Path) -> dict[str, float]:
+def measure(kind: type[Daemon], port: int, receivers: int, table: Path, variant: str = "") -> dict[str, float]:
     """One run: start the daemon, all sessions up, the table from one sender to all receivers.
 
     Raises:
@@ -40,11 +42,11 @@ def measure(kind: type[Daemon], port: int, receivers: int, table: Path) -> dict[
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copy(build("copier"), folder)
-        daemon = kind(folder, port, receivers + 1)
+        daemon = kind(folder, port, receivers + 1, variant)
         daemon.start(processors[0])
         command = [str(build("generator")), str(port), ADDRESS, str(table), str(receivers)]
-        if daemon.copier:
-            command.append("copier")
+        if daemon.copier or variant:
+            command.append("copier" if daemon.copier else variant)
         load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         os.sched_setaffinity(load.pid, {processors[-1]})
         try:
@@ -84,13 +86,13 @@ def report(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
         "",
         *(f"- {version}" for version in facts["versions"]),
         "",
-        "| receivers | daemon | CPU s | wall s | peak memory MiB | CPU / BIRD |",
-        "|---|---|---|---|---|---|",
+        "| receivers | half of them | daemon | CPU s | wall s | peak memory MiB | CPU / BIRD |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         lines.append(
-            f"| {row['receivers']} | {row['daemon']} | {row['cpu']:.2f} | {row['wall']:.2f} | "
+            f"| {row['receivers']} | {row['variant']} | {row['daemon']} | {row['cpu']:.2f} | {row['wall']:.2f} | "
             f"{row['memory'] / 2**20:.0f} | {ratio} |"
         )
     return "\n".join(lines) + "\n"
@@ -101,6 +103,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--receivers", type=int, nargs="+", default=[1, 10, 50])
+    parser.add_argument("--mixed", type=int, nargs="*", default=[10, 50], help="receivers when half are different")
     parser.add_argument("--daemons", nargs="+", default=["trio-bgp", "BIRD", "copier"])
     parser.add_argument("--output", type=Path, default=HERE / "out")
     arguments = parser.parse_args()
@@ -116,13 +119,16 @@ def main() -> int:
     table, updates, prefixes = first_peer(TABLE, arguments.output, AS)
     rows: list[dict[str, Any]] = []
     port = FIRST_PORT
-    for receivers in arguments.receivers:
-        results: dict[str, list[dict[str, float]]] = {kind.name: [] for kind in kinds}
+    cases = [(receivers, "") for receivers in arguments.receivers]
+    cases += [(receivers, variant) for receivers in arguments.mixed for variant in ("", *VARIANTS)]
+    for receivers, variant in dict.fromkeys(cases):
+        able = [kind for kind in kinds if not (variant and kind.copier)]
+        results: dict[str, list[dict[str, float]]] = {kind.name: [] for kind in able}
         for _ in range(arguments.runs):
-            for kind in kinds:
+            for kind in able:
                 port += 1
-                results[kind.name].append(measure(kind, port, receivers, table))
-                print(f"{kind.name} {receivers}: {results[kind.name][-1]}", file=sys.stderr)
+                results[kind.name].append(measure(kind, port, receivers, table, variant))
+                print(f"{kind.name} {receivers} {variant}: {results[kind.name][-1]}", file=sys.stderr)
         medians = {
             name: {key: statistics.median(each[key] for each in runs) for key in runs[0]}
             for name, runs in results.items()
@@ -130,7 +136,7 @@ def main() -> int:
         bird = medians.get("BIRD")
         for name, median in medians.items():
             ratio = median["cpu"] / bird["cpu"] if bird is not None and bird["cpu"] and name != "BIRD" else None
-            rows.append({**median, "receivers": receivers, "daemon": name, "ratio": ratio})
+            rows.append({**median, "receivers": receivers, "daemon": name, "ratio": ratio, "variant": variant})
     facts = {
         "table": TABLE,
         "updates": updates,

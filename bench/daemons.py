@@ -26,17 +26,27 @@ class Daemon:
     Args:
         folder: for its files.
         port: where it listens.
-        clients: how many peers it has.
+        clients: how many peers it has, the sender included.
+        variant: what the second half of the receivers is: "" the same as the others, "as2", "add-path" or "internal".
     """
 
     name = ""
     copier = False
 
-    def __init__(self, folder: Path, port: int, clients: int) -> None:
+    def __init__(self, folder: Path, port: int, clients: int, variant: str = "") -> None:
         self.folder = folder
         self.port = port
         self.clients = clients
+        self.variant = variant
         self.process: subprocess.Popen[bytes] | None = None
+
+    def variant_of(self, index: int) -> str:
+        """What client `index` is, as the generator has it."""
+        return self.variant if index > self.clients // 2 else ""
+
+    def asn(self, index: int) -> int:
+        """The AS number of client `index`, likewise."""
+        return {"as2": 60000 + index, "internal": AS}.get(self.variant_of(index), FIRST_AS + index)
 
     def command(self) -> list[str]:
         """Write the configuration; the command that runs the daemon in the foreground."""
@@ -107,7 +117,10 @@ class TrioBgp(Daemon):
         text += "enforce_first_as = false\n"
         for index in range(self.clients):
             text += f'[[peers]]\nname = "c{index}"\naddress = "{client_address(index)}"\n'
-            text += f'peer_as = {FIRST_AS + index}\ngroup = "members"\n'
+            text += f'peer_as = {self.asn(index)}\ngroup = "members"\n'
+            text += {"add-path": 'add_path = {send = "all"}\n', "internal": 'role = "rr-client"\n'}.get(
+                self.variant_of(index), ""
+            )
         path = self.folder / "trio-bgp.toml"
         path.write_text(text)
         return [sys.executable, "-m", "trio_bgp", "run", str(path)]
@@ -133,10 +146,13 @@ class Bird(Daemon):
         )
         text += "ipv4 table hops;\nprotocol static up { ipv4 { table hops; }; route 0.0.0.0/0 blackhole; }\n"
         for index in range(self.clients):
+            variant = self.variant_of(index)
+            client = "rr client" if variant == "internal" else "rs client"
+            paths = "add paths tx; " if variant == "add-path" else ""
             text += (
                 f"protocol bgp c{index} {{ local {ADDRESS} port {self.port} as {AS};"
-                f" neighbor {client_address(index)} as {FIRST_AS + index}; strict bind yes; passive yes; multihop;"
-                " rs client; ipv4 { igp table hops; import all; export all; next hop keep; }; }\n"
+                f" neighbor {client_address(index)} as {self.asn(index)}; strict bind yes; passive yes; multihop;"
+                f" {client}; ipv4 {{ igp table hops; {paths}import all; export all; next hop keep; }}; }}\n"
             )
         path = self.folder / "bird.conf"
         path.write_text(text)

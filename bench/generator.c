@@ -1,10 +1,11 @@
 /* The load for the benchmark: one BGP speaker that announces a file of UPDATEs, N that receive, on loopback addresses.
  *
- * generator PORT ADDRESS FILE RECEIVERS [copier]
+ * generator PORT ADDRESS FILE RECEIVERS [copier | as2 | add-path | internal]
  *
  * Speaks only what the benchmark needs: 4-octet AS numbers, IPv4 unicast, no KEEPALIVEs after the first (hold time 0).
  * Says READY when all sessions are up, starts at a line on its input, says DONE with what every receiver got, and keeps
- * the sessions until its input ends. Each receiver's routes are summed up in a digest that does not depend on the order
+ * the sessions until its input ends. With as2, add-path or internal the second half of the receivers have no 4-octet AS
+ * numbers, take path identifiers, or are in the daemon's AS 64999; of their routes only the prefixes are compared. Each receiver's routes are summed up in a digest that does not depend on the order
  * of messages, of prefixes, or of attributes within a message; DONE comes when all digests equal that of the file, FAIL
  * when nothing arrives any more and they do not. With `copier` no BGP is spoken: octets are counted.
  */
@@ -28,9 +29,10 @@
 #define BUFFER (1 << 20)
 #define IDLE_SECONDS 20
 
-struct digest { uint64_t sum, prefixes, octets; };
-struct peer { int fd, up; size_t fill; uint8_t *buffer; struct digest got; double finished; };
+struct digest { uint64_t sum, plain, prefixes, octets; };
+struct peer { int fd, up, variant; size_t fill; uint8_t *buffer; struct digest got; double finished; };
 
+enum { NONE, AS2, ADD_PATH, INTERNAL };
 static int copier;
 
 static void fail(const char *what) { printf("FAIL %s: %s\n", what, strerror(errno)); exit(1); }
@@ -61,7 +63,7 @@ static uint64_t attributes(const uint8_t *data, const uint8_t *end) {
     return sum;
 }
 
-static void take(struct digest *into, const uint8_t *message, size_t size) {
+static void take(struct digest *into, const uint8_t *message, size_t size, int variant) {
     if (message[18] != 2 || size == 23) return;
     const uint8_t *end = message + size, *data = message + 19;
     size_t length = data[0] << 8 | data[1];
@@ -71,13 +73,15 @@ static void take(struct digest *into, const uint8_t *message, size_t size) {
     uint64_t block = length ? attributes(data + 2, data + 2 + length) : 0;
     for (; withdrawn < data; ) {
         size_t octets = 1 + (withdrawn[0] + 7) / 8;
-        into->sum -= 1;  /* a withdrawal was not asked for: no digest will match */
+        into->sum -= 1, into->plain -= 1;  /* a withdrawal was not asked for: no digest will match */
         withdrawn += octets;
     }
     data += 2 + length;
     while (data < end) {
+        if (variant == ADD_PATH) data += 4;
         size_t octets = 1 + (data[0] + 7) / 8;
         into->sum += hash(data, octets, block);
+        into->plain += hash(data, octets, 0);
         into->prefixes++;
         data += octets;
     }
@@ -98,17 +102,25 @@ static int dial(const char *address, int port, int index) {
     return fd;
 }
 
-static void say_open(int fd, int index) {
-    uint32_t as = htonl(4200000000u + index), identifier = htonl(0x0a000001 + index);
-    uint8_t message[19 + 10 + 2 + 6 + 6 + 19];
+static void say_open(int fd, int index, int variant) {
+    uint32_t number = variant == AS2 ? 60000 + index : variant == INTERNAL ? 64999 : 4200000000u + index;
+    uint16_t small = htons(number > 65535 ? 23456 : number);
+    uint32_t as = htonl(number), identifier = htonl(0x0a000001 + index);
+    uint8_t message[96], *at = message + 29;
     memset(message, 0xff, 16);
-    uint8_t body[] = {0, 43, 1, 4, 23456 >> 8, 23456 & 255, 0, 0, 0, 0, 0, 0, 14, 2, 12, 1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0, 0};
-    memcpy(body + 8, &identifier, 4);
-    memcpy(body + 23, &as, 4);
-    memcpy(message + 16, body, sizeof body);
-    memset(message + 43, 0xff, 16);
-    memcpy(message + 59, "\0\x13\4", 3);
-    if (write(fd, message, 62) != 62) fail("write");
+    message[18] = 1; message[19] = 4;
+    memcpy(message + 20, &small, 2);
+    message[22] = message[23] = 0;
+    memcpy(message + 24, &identifier, 4);
+    memcpy(at, "\2\6\1\4\0\1\0\1", 8); at += 8;
+    if (variant != AS2) { memcpy(at, "\2\6\101\4", 4); memcpy(at + 4, &as, 4); at += 8; }
+    if (variant == ADD_PATH) { memcpy(at, "\2\6\105\4\0\1\1\1", 8); at += 8; }
+    message[28] = at - message - 29;
+    message[16] = 0; message[17] = at - message;
+    memset(at, 0xff, 16);
+    memcpy(at + 16, "\0\x13\4", 3);
+    at += 19;
+    if (write(fd, message, at - message) != at - message) fail("write");
 }
 
 /* Whole messages of the buffer; 1 when the session came up. */
@@ -120,7 +132,7 @@ static void drain(struct peer *peer) {
         if (peer->fill - at < size) break;
         if (message[18] == 4) peer->up = 1;
         else if (message[18] == 3) { printf("FAIL NOTIFICATION %d/%d\n", message[19], message[20]); exit(1); }
-        else take(&peer->got, message, size);
+        else take(&peer->got, message, size, peer->variant);
         at += size;
     }
     memmove(peer->buffer, peer->buffer + at, peer->fill - at);
@@ -137,7 +149,9 @@ static ssize_t receive(struct peer *peer) {
 int main(int argc, char **argv) {
     if (argc < 5) return 2;
     int port = atoi(argv[1]), receivers = atoi(argv[4]), done = 0;
-    copier = argc > 5;
+    const char *mode = argc > 5 ? argv[5] : "";
+    int variant = !strcmp(mode, "as2") ? AS2 : !strcmp(mode, "add-path") ? ADD_PATH : !strcmp(mode, "internal") ? INTERNAL : NONE;
+    copier = !strcmp(mode, "copier");
     setvbuf(stdout, 0, _IOLBF, 0);
     int file = open(argv[3], O_RDONLY);
     struct stat status;
@@ -146,7 +160,7 @@ int main(int argc, char **argv) {
     uint8_t *data = malloc(size);
     if (read(file, data, size) != (ssize_t)size) fail("read");
     struct digest want = {0};
-    for (size_t at = 0; at < size; at += data[at + 16] << 8 | data[at + 17]) take(&want, data + at, data[at + 16] << 8 | data[at + 17]);
+    for (size_t at = 0; at < size; at += data[at + 16] << 8 | data[at + 17]) take(&want, data + at, data[at + 16] << 8 | data[at + 17], NONE);
     if (copier) want.octets = size;
 
     struct peer *peers = calloc(receivers + 1, sizeof *peers);
@@ -154,7 +168,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i <= receivers; i++) {
         peers[i].fd = dial(argv[2], port, i);
         peers[i].buffer = malloc(BUFFER);
-        if (!copier) say_open(peers[i].fd, i);
+        peers[i].variant = i > (receivers + 1) / 2 ? variant : NONE;
+        if (!copier) say_open(peers[i].fd, i, peers[i].variant);
     }
     for (int i = 0; i <= receivers && !copier; i++)
         while (!peers[i].up) if (receive(&peers[i]) <= 0) fail("session not established");
@@ -190,7 +205,7 @@ int main(int argc, char **argv) {
                 last = now();
                 if (!first && peer != peers) first = last;
                 int equal = copier ? peer->got.octets >= want.octets
-                                   : peer->got.prefixes == want.prefixes && peer->got.sum == want.sum;
+                                   : peer->got.prefixes == want.prefixes && (peer->variant ? peer->got.plain == want.plain : peer->got.sum == want.sum);
                 if (peer != peers && !peer->finished && equal) { peer->finished = last; done++; }
             }
         }

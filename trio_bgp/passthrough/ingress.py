@@ -27,7 +27,7 @@ from trio_bgp.passthrough.repack import Part
 from trio_bgp.rib.path import Lane, Path, PathIdentifiers, PathKey, PathStore
 from trio_bgp.settings import BgpRole, NextHopCheck, SpeakerSettings
 from trio_bgp.wire.attribute_block import encode_attribute, walk, widen
-from trio_bgp.wire.attributes import AttributeContext, Attributes, missing_attribute, parse_attributes
+from trio_bgp.wire.attributes import AttributeContext, Attributes, is_host, missing_attribute, parse_attributes
 from trio_bgp.wire.nlri import KEYED, split_key, split_nlri, split_nlri_add_path
 from trio_bgp.wire.notification import NotificationError
 from trio_bgp.wire.numbers import (
@@ -48,6 +48,9 @@ __all__ = ["Ingress", "Received"]
 Report = Callable[[Member, str, bytes], None]
 """Told of each repair and refusal: the peer, the cause, the octets concerned."""
 
+_CLASSIC_WANTED: Final = 1 << AttributeType.ORIGIN | 1 << AttributeType.AS_PATH | 1 << AttributeType.NEXT_HOP
+_CLASSIC: Final = _CLASSIC_WANTED | 1 << AttributeType.MP_REACH_NLRI | 1 << AttributeType.MP_UNREACH_NLRI
+"""What the attribute block of a plain announcement must have, and what else it must not."""
 _LEAKS: Final = (BgpRole.PROVIDER, BgpRole.RS)
 _MARKS: Final = (BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT)
 
@@ -101,6 +104,16 @@ class Ingress:
             extended_next_hop=frozenset(family for family, _ in negotiated.extended_next_hop),
             reject_as_set=member.settings.reject_as_set,
         )
+        settings = member.settings
+        self._asn4 = negotiated.asn4
+        self._peer_as = negotiated.peer_as
+        self._enforce_first_as = settings.enforce_first_as and negotiated.external
+        self._local_as_octets = speaker.local_as.to_bytes(4, "big")
+        # Nothing but AS_PATH and NEXT_HOP decides whether a sound route is taken.
+        self._permissive = (
+            negotiated.external and settings.bgp_role is None and settings.next_hop_check is NextHopCheck.OFF
+        )
+        self._lane: Lane | None = None
         self._wide = attrs.evolve(self._context, asn4=True)
         for family in self._families:
             member.source.paths[family] = PathStore()
@@ -128,17 +141,27 @@ class Ingress:
         """
         parsed = parse_attributes(octets, self._context)
         if (
-            parsed.mp_reach is not None
-            or parsed.mp_unreach is not None
+            parsed.seen & _CLASSIC != _CLASSIC_WANTED
             or parsed.repaired is not octets
             or parsed.treat_as_withdraw is not None
         ):
             return None
-        parsed = self._normal(parsed)
-        if self._refused(parsed, announces_ipv4=True, announces_mp=False) is not None:
+        if not self._asn4:
+            parsed = self._normal(parsed)
+        if (
+            not self._permissive
+            or self._local_as_octets in parsed.as_path
+            or (self._enforce_first_as and parsed.first_as != self._peer_as)
+            or not is_host(parsed.next_hop)
+        ) and self._refused(parsed, announces_ipv4=True, announces_mp=False) is not None:
             return None
-        lane = self._identifiers.lane(self._member.source, None)
-        path = self._path(lane, IPV4_UNICAST, octets, parsed.octets, None, parsed, b"")
+        lane = self._lane
+        if lane is None:
+            lane = self._lane = self._identifiers.lane(self._member.source, None)
+        if parsed.seen >> AttributeType.ONLY_TO_CUSTOMER & 1 or b"\xff\xff" in parsed.communities:
+            path = self._path(lane, IPV4_UNICAST, octets, parsed.octets, None, parsed, b"")
+        else:
+            path = Path(lane, octets, parsed.octets, None, parsed, self._usual_audience)
         self.ipv4[octets] = path
         return path
 
@@ -299,7 +322,7 @@ class Ingress:
         else:
             audience = self._usual_audience
             stale = False
-        return Path(lane, key, attributes, next_hop, parsed, audience=audience, extra=extra, stale=stale)
+        return Path(lane, key, attributes, next_hop, parsed, audience, extra, stale)
 
     def _refused(self, parsed: Attributes, *, announces_ipv4: bool, announces_mp: bool) -> str | None:
         """Why routes with these attributes are not taken (they count as withdrawn then); None if they are."""

@@ -145,7 +145,6 @@ class Path:
         attributes: bytes,
         next_hop: bytes | None,
         parsed: Attributes,
-        *,
         audience: int = ~0,
         extra: bytes = b"",
         stale: bool = False,
@@ -170,17 +169,12 @@ class Path:
         # not long-lived stale (RFC 9494, section 4.3), LOCAL_PREF (higher wins), AS_PATH length, ORIGIN | EBGP before
         # IBGP, BGP Identifier, CLUSTER_LIST length (RFC 4456, section 9), peer address, path identifier.
         identifier = source.bgp_identifier if parsed.originator_id is None else parsed.originator_id
-        self.precedence = (
-            (1 if stale else 0) << 64 | (0xFFFFFFFF - local_pref) << 32 | parsed.as_path_length << 8 | parsed.origin
-        )
-        self.rank = (
-            self.precedence << 224
-            | (0 if source.external else 1) << 208
-            | identifier << 176
-            | len(parsed.cluster_list) // 4 << 160
-            | source.address << 32
-            | (lane.received or 0)
-        )
+        self.precedence = (0xFFFFFFFF - local_pref) << 32 | parsed.as_path_length << 8 | parsed.origin
+        if stale:
+            self.precedence |= 1 << 64
+        self.rank = self.precedence << 224 | identifier << 176 | source.address << 32 | (lane.received or 0)
+        if not source.external:
+            self.rank |= 1 << 208 | len(parsed.cluster_list) // 4 << 160
 
     def __repr__(self) -> str:
         return f"Path({self.source.name}, {self.attributes.hex()})"

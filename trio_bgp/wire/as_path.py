@@ -1,5 +1,6 @@
 """AS_PATH (RFC 4271, sections 4.3 and 5.1.2): its segments, in octets and in words."""
 
+import struct
 from collections.abc import Iterable, Sequence
 
 from trio_bgp.wire.numbers import AS_TRANS, SegmentType
@@ -92,6 +93,13 @@ def two_octet_paths(value: bytes) -> tuple[bytes, bytes | None]:
     Raises:
         ValueError: as `decode_as_path`.
     """
+    if value and value[0] == SegmentType.AS_SEQUENCE and len(value) == 2 + 4 * value[1]:
+        # Nearly all paths are one sequence: no segment is taken apart.
+        count = value[1]
+        wide = struct.unpack(f">{count}I", value[2:])
+        if max(wide) <= 0xFFFF:
+            return value[:2] + struct.pack(f">{count}H", *wide), None
+        return value[:2] + struct.pack(f">{count}H", *[n if n <= 0xFFFF else AS_TRANS for n in wide]), value
     segments = decode_as_path(value, asn4=True)
     old: list[Segment] = [
         (kind, tuple(number if number <= 0xFFFF else AS_TRANS for number in numbers)) for kind, numbers in segments

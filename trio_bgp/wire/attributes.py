@@ -30,6 +30,7 @@ __all__ = [
     "Attributes",
     "MpReach",
     "MpUnreach",
+    "is_host",
     "is_recognized",
     "missing_attribute",
     "parse_attributes",
@@ -292,6 +293,11 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
     return parsed
 
 
+def is_host(next_hop: bytes | None) -> bool:
+    """Whether an IPv4 NEXT_HOP can be a host's address (RFC 4271, section 6.3)."""
+    return next_hop is not None and 0 < next_hop[0] < 224
+
+
 def missing_attribute(parsed: Attributes, announces_ipv4: bool, announces_mp: bool) -> TreatAsWithdraw | None:
     """The mandatory attribute that is missing (RFC 7606, section 3 d), or a NEXT_HOP that is no host's, if any.
 
@@ -309,7 +315,7 @@ def missing_attribute(parsed: Attributes, announces_ipv4: bool, announces_mp: bo
         next_hop = parsed.next_hop
         if next_hop is None:
             return TreatAsWithdraw("NEXT_HOP is missing", AttributeType.NEXT_HOP)
-        if next_hop[0] == 0 or next_hop[0] >= 224:
+        if not is_host(next_hop):
             # RFC 4271, section 6.3. Next to MP_REACH_NLRI alone it is ignored (RFC 4760, section 3).
             return TreatAsWithdraw(f"NEXT_HOP {next_hop.hex()} is no host address", AttributeType.NEXT_HOP, next_hop)
     return None
