@@ -20,6 +20,7 @@ __all__ = [
     "Endpoint",
     "LogFormat",
     "LogSettings",
+    "MaxPrefixesAction",
     "NextHop",
     "NextHopCheck",
     "PeerSettings",
@@ -102,6 +103,19 @@ class BgpRole(enum.Enum):
         }[self]
 
 
+class MaxPrefixesAction(enum.Enum):
+    """What happens when a peer has more prefixes than its limit."""
+
+    RESTART = "restart"
+    """The session ends with Cease/1, and may come up again after `max_prefixes_restart_time`."""
+    STOP = "stop"
+    """The session ends with Cease/1 and stays down."""
+    DROP = "drop"
+    """Further prefixes are not taken."""
+    WARN = "warn"
+    """The log says so."""
+
+
 @attrs.frozen
 class AddPathSettings:
     """ADD-PATH (RFC 7911) for all of a peer's families."""
@@ -151,6 +165,12 @@ class PeerSettings:
     """Offer messages of up to 65,535 octets (RFC 8654)."""
     max_prefixes: int | None = None
     """More prefixes than this in one family end the session with Cease/1 (RFC 4486)."""
+    max_prefixes_action: MaxPrefixesAction = MaxPrefixesAction.RESTART
+    """What happens then instead."""
+    max_prefixes_restart_time: float = 0.0
+    """Seconds for which no session is made after that, and none taken."""
+    max_peers: int = 1000
+    """How many peers a range may have at the same time."""
     enforce_first_as: bool = True
     """The leftmost AS of AS_PATH must be the peer's (RFC 4271, section 6.3)."""
     next_hop_check: NextHopCheck = NextHopCheck.OFF
@@ -177,6 +197,10 @@ class PeerSettings:
     """Likewise, towards the peer."""
     reject_as_set: bool = False
     """Treat routes with AS_SET or AS_CONFED_SET as withdrawn (RFC 9774)."""
+    graceful_restart: bool = True
+    """Keep the peer's routes while it restarts, as long as it asks for (RFC 4724)."""
+    long_lived_stale_time: int = 0
+    """Seconds, at most, for which its routes are kept after that, marked stale (RFC 9494); 0: not offered."""
     bgp_role: BgpRole | None = None
     """Our role towards this peer (RFC 9234): offered, checked, and ONLY_TO_CUSTOMER obeyed."""
 
@@ -203,6 +227,12 @@ class SpeakerSettings:
     listen: tuple[Endpoint, ...] = ()
     hostname: str | None = None
     """Offered in the FQDN capability when given."""
+    restart_time: int = 0
+    """Seconds within which we promise to be back when we restart (RFC 4724), at most 4095; 0: no promise."""
+    restarting: bool = False
+    """We have just been restarted: say so, and tell nobody anything before all peers have told us all they have."""
+    graceful_shutdown_time: int = 0
+    """Seconds for which our routes are marked GRACEFUL_SHUTDOWN (RFC 8326) before a stop."""
     cluster_id: int | None = None
     """For route reflection (RFC 4456), as the 32-bit number; None: the BGP Identifier."""
     framing: Mapping[Family, Framing] = attrs.field(factory=dict)

@@ -195,13 +195,14 @@ class Run:
             self.model.announced[peer].pop((V4, prefix), None)
         attributes += decoder.attribute(0x40, 3, next_hop)
         plain = tuple(decoder.attributes_of(attributes))
+        others = tuple(each for each in plain if each[1] != 3)  # NEXT_HOP goes with the NLRI field
         for prefix in new:
             self.model.announced[peer][V4, prefix] = Candidate(peer=peer, held=plain, **facts)
         if V6 in self.clients[peer].families:
             hop = bytes(16)
             prefix = self.rng.choice(V6_PREFIXES)
             attributes += decoder.attribute(0x80, 14, b"\0\2\1\x10" + hop + b"\0" + prefix)
-            self.model.announced[peer][V6, prefix] = Candidate(peer=peer, held=((0, 0, hop), *plain), **facts)
+            self.model.announced[peer][V6, prefix] = Candidate(peer=peer, held=((0, 0, hop), *others), **facts)
         return decoder.update(b"".join(gone), attributes, b"".join(new))
 
     async def compare(self) -> None:

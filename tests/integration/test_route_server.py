@@ -496,6 +496,7 @@ async def test_end_of_rib_is_consumed(autojump_clock: MockClock) -> None:
         await one.say(announce(A) + b"".join(markers) + announce(B))
         await the_lab.settle()
         assert two.updates == three.updates == [announce(A), announce(B)]
+        assert the_lab.member(1).end_of_rib == {IPV4_UNICAST, IPV6_UNICAST}
 
 
 @pytest.mark.parametrize("family", [V4, V6], ids=["ipv4", "ipv6"])
@@ -562,6 +563,14 @@ def block_of(whole: bytes) -> bytes:
     return whole[23 + withdrawn : 23 + withdrawn + size]
 
 
+def fields_of(whole: bytes) -> int:
+    """How many of withdrawn routes, NLRI, MP_REACH_NLRI and MP_UNREACH_NLRI an UPDATE has."""
+    block = block_of(whole)
+    withdrawn = int.from_bytes(whole[19:21])
+    nlri = len(whole) - 23 - withdrawn - len(block)
+    return bool(withdrawn) + bool(nlri) + sum(kind in (14, 15) for _, kind, _ in decoder.attributes_of(block))
+
+
 async def test_a_mixed_update_is_right_for_everybody(autojump_clock: MockClock) -> None:
     """Trap 14: withdrawn routes, NLRI, MP_REACH and MP_UNREACH in one UPDATE: each receiver gets what it can read."""
     unreach = decoder.attribute(0x80, 15, b"\0\2\1" + B6[1])
@@ -586,6 +595,8 @@ async def test_a_mixed_update_is_right_for_everybody(autojump_clock: MockClock) 
             assert hop == HOP6
             assert [each for each in rest if each[1] != 3] == [each for each in expected[A6][1:] if each[1] != 3]
         assert set(three.table) == {A6}
+        for each in (*two.updates, *three.updates, *four.updates):
+            assert fields_of(each) == 1, "RFC 7606, section 5.1: a sender does not mix them"
 
 
 async def test_a_prefix_withdrawn_and_announced_in_one_update_is_announced(autojump_clock: MockClock) -> None:

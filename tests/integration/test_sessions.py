@@ -700,8 +700,11 @@ async def test_a_peers_last_words_are_logged_safely(
 
 
 @pytest.mark.parametrize(("hold_time", "least"), [(30, 480), (3600, 7200)])
-async def test_a_peer_that_never_reads_is_let_go(hold_time: int, least: int, autojump_clock: MockClock) -> None:
+async def test_a_peer_that_never_reads_is_let_go(
+    hold_time: int, least: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """FSM-16 (RFC 9687): it says KEEPALIVE but takes nothing; gone after 8 minutes or twice the hold time."""
+    caplog.set_level("INFO")
     async with lab(peer_settings(1, hold_time=hold_time), peer_settings(2), peer_settings(3)) as the_lab:
         other, source = await the_lab.join(2), await the_lab.join(3)
         stuck = Wire(lockstep=True)
@@ -729,6 +732,7 @@ async def test_a_peer_that_never_reads_is_let_go(hold_time: int, least: int, aut
             assert (0x40, 2, b"\2\1" + (around + 1).to_bytes(4, "big")) in other.table[ROUTE]
         assert least <= ended <= least + hold_time
         assert state(the_lab) is not State.ESTABLISHED
+    assert any("send hold timer expired" in text and "8/0" in text for text in caplog.messages)
 
 
 async def test_stray_notifications_before_a_session(autojump_clock: MockClock) -> None:

@@ -61,14 +61,15 @@ class Daemon:
         number: from 1.
         folder: for its files.
         port: where the route server listens.
+        asn: its AS number, if not the usual one.
     """
 
     program = ""
 
-    def __init__(self, number: int, folder: Path, port: int) -> None:
+    def __init__(self, number: int, folder: Path, port: int, *, asn: int = 0) -> None:
         self.number = number
         self.address = f"127.0.{number}.1"
-        self.asn = RS_AS + number
+        self.asn = asn or RS_AS + number
         self.port = port
         self.folder = folder / f"{type(self).__name__.lower()}{number}"
         self.folder.mkdir()
@@ -150,10 +151,13 @@ class TrioBgp(Daemon):
 
     program = "python3"
 
-    def __init__(self, folder: Path, port: int, peers: list[str], *, extra: str = "", listen: str = "") -> None:
+    def __init__(
+        self, folder: Path, port: int, peers: list[str], *, extra: str = "", listen: str = "", speaker: str = ""
+    ) -> None:
         super().__init__(0, folder, port)
         self.peers = peers
         self.extra = extra
+        self.speaker = speaker
         self.listen = listen or f'["{RS_ADDRESS}:{port}", "[::1]:{port}"]'
 
     def start(self) -> None:
@@ -163,6 +167,7 @@ class TrioBgp(Daemon):
 local_as = {RS_AS}
 bgp_identifier = "10.255.0.1"
 listen = {self.listen}
+{self.speaker}
 [log]
 level = "debug"
 [groups.members]
@@ -198,6 +203,16 @@ def member(number: int, more: str = "") -> str:
     return f'name = "p{number}"\naddress = "127.0.{number}.1"\npeer_as = {RS_AS + number}\ngroup = "members"\n{more}'
 
 
+def peer(number: int, role: str, more: str = "", *, asn: int = 0) -> str:
+    """The TOML of a peer of any role; an external one passes routes."""
+    internal = role in ("rr-client", "ibgp")
+    policy = 'import = "accept"\nexport = "accept"\n' if role == "ebgp" else ""
+    return (
+        f'name = "p{number}"\naddress = "127.0.{number}.1"\ngroup = "members"\nrole = "{role}"\n'
+        f"peer_as = {asn or (RS_AS if internal else RS_AS + number)}\n{policy}{more}"
+    )
+
+
 class Bird(Daemon):
     """BIRD 2."""
 
@@ -217,6 +232,7 @@ class Bird(Daemon):
         extra: str = "",
         address: str = "",
         server: str = RS_ADDRESS,
+        asn: int = 0,
     ) -> None:
         """Besides a daemon's own.
 
@@ -232,8 +248,9 @@ class Bird(Daemon):
             extra: further protocols and tables.
             address: its own, if not the usual one.
             server: the route server's address.
+            asn: see `Daemon`.
         """
-        super().__init__(number, folder, port)
+        super().__init__(number, folder, port, asn=asn)
         self.options = options
         self.hops = hops
         self.imports = imports
@@ -339,11 +356,28 @@ protocol bgp up {{
             )
         return found
 
+    def paths(self, prefix: str) -> list[dict[str, str]]:
+        """Each path to a prefix that it learned by BGP: what is behind `BGP.`, by name."""
+        version = 6 if ":" in prefix else 4
+        text = self.birdc(f"show route {prefix} table master{version} protocol up all")
+        blocks = re.split(r"^(?=.*\[up )", text, flags=re.MULTILINE)[1:]
+        return [dict(re.findall(r"^\s*BGP\.(\w+): ?(.*?) *$", block, re.MULTILINE)) for block in blocks]
+
 
 class Frr(Daemon):
-    """FRR's bgpd alone, without zebra."""
+    """FRR's bgpd alone, without zebra.
+
+    Args:
+        rules: more of the route-map of its announcements.
+        more: more of the configuration.
+    """
 
     program = "bgpd"
+
+    def __init__(self, number: int, folder: Path, port: int, *, asn: int = 0, rules: str = "", more: str = "") -> None:
+        super().__init__(number, folder, port, asn=asn)
+        self.rules = rules
+        self.more = more
 
     def start(self) -> None:
         """Start, and wait for its vty."""
@@ -363,6 +397,7 @@ route-map OUT permit 10
  set ip next-hop 192.0.2.{self.number}
  set ipv6 next-hop global 2001:db8:ffff::{self.number}
  set community {self.asn}:100
+{self.rules}
 !
 router bgp {self.asn}
  bgp router-id 10.0.0.{self.number}
@@ -383,6 +418,7 @@ router bgp {self.asn}
   neighbor {RS_ADDRESS} activate
   neighbor {RS_ADDRESS} route-map OUT out
  exit-address-family
+{self.more}
 """)
         self.spawn(
             self.path, "-f", str(self.folder / "conf"), "-Z", "-S", "-p", str(self.port + 1), "-l", self.address,
@@ -429,18 +465,51 @@ router bgp {self.asn}
                 found[prefix] = Route(path["aspath"]["string"], hops[0], path.get("metric"), tuple(communities))
         return found
 
+    def paths(self, prefix: str) -> list[dict[str, Any]]:
+        """Each path to a prefix that it learned by BGP, as it shows it."""
+        version = 6 if ":" in prefix else 4
+        text = self.vtysh(f"show bgp ipv{version} unicast {prefix} json")
+        found: list[dict[str, Any]] = (json.loads(text) if text.strip().startswith("{") else {}).get("paths", [])
+        return [path for path in found if not path.get("sourced")]
+
 
 class GoBgp(Daemon):
-    """GoBGP."""
+    """GoBGP.
+
+    Args:
+        families: names of its own, as in `l2vpn-evpn`.
+        receive: offers to receive several paths to a prefix.
+    """
 
     program = "gobgpd"
 
-    def __init__(self, number: int, folder: Path, port: int, *, passive: bool = False) -> None:
-        super().__init__(number, folder, port)
+    def __init__(
+        self,
+        number: int,
+        folder: Path,
+        port: int,
+        *,
+        passive: bool = False,
+        asn: int = 0,
+        families: tuple[str, ...] = ("ipv4-unicast", "ipv6-unicast"),
+        receive: bool = False,
+    ) -> None:
+        super().__init__(number, folder, port, asn=asn)
         self.passive = "true" if passive else "false"
+        self.families = families
+        self.receive = "true" if receive else "false"
 
     def start(self) -> None:
         """Start, and wait for its API."""
+        families = "".join(
+            f"""[[neighbors.afi-safis]]
+[neighbors.afi-safis.config]
+afi-safi-name = "{family}"
+[neighbors.afi-safis.add-paths.config]
+receive = {self.receive}
+"""
+            for family in self.families
+        )
         (self.folder / "conf.toml").write_text(f"""
 [global.config]
 as = {self.asn}
@@ -461,13 +530,7 @@ multihop-ttl = 5
 [neighbors.timers.config]
 connect-retry = 5
 idle-hold-time-after-reset = 1
-[[neighbors.afi-safis]]
-[neighbors.afi-safis.config]
-afi-safi-name = "ipv4-unicast"
-[[neighbors.afi-safis]]
-[neighbors.afi-safis.config]
-afi-safi-name = "ipv6-unicast"
-""")
+{families}""")
         self.spawn(
             self.path, "-f", str(self.folder / "conf.toml"), "--api-hosts", f"{self.address}:50051", "--pprof-disable"
         )
@@ -507,9 +570,17 @@ afi-safi-name = "ipv6-unicast"
 
 
 class OpenBgpd(Daemon):
-    """OpenBGPD's portable version."""
+    """OpenBGPD's portable version.
+
+    Args:
+        options: of the neighbor.
+    """
 
     program = "bgpd"
+
+    def __init__(self, number: int, folder: Path, port: int, *, asn: int = 0, options: str = "") -> None:
+        super().__init__(number, folder, port, asn=asn)
+        self.options = options
 
     def start(self) -> None:
         """Start, and wait for its control socket."""
@@ -553,6 +624,7 @@ neighbor {RS_ADDRESS} {{
   enforce neighbor-as no
   announce IPv4 unicast
   announce IPv6 unicast
+  {self.options}
 }}
 allow from any
 allow to any

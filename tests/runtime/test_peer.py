@@ -173,7 +173,7 @@ async def test_a_session_comes_up_and_says_so(autojump_clock: MockClock, caplog:
         await the.up(hold_time=30)
         assert the.peer.sessions_established == 1
     (line,) = [text for text in caplog.messages if text.startswith("peer.established")]
-    assert "name=as65001 address=192.0.2.1 as=65001 hold_time=30 families=ipv4-unicast" in line
+    assert "name=as65001 address=192.0.2.1 as=65001 hold_time=30 role=rs-client families=ipv4-unicast" in line
 
 
 async def test_octets_may_come_one_at_a_time(autojump_clock: MockClock) -> None:

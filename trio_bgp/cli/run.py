@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+import attrs
 import trio
 
 from trio_bgp import __version__, log
@@ -31,7 +32,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "run",
         help="run the daemon in the foreground",
         description="Run the daemon in the foreground and log to standard error. SIGTERM or SIGINT ends all sessions "
-        "with Cease/Administrative Shutdown; a second one ends the process at once.",
+        "with Cease/Administrative Shutdown; a second one ends the process at once. SIGUSR1 ends them without a word, "
+        "so that peers keep the routes for a restart.",
     )
     parser.add_argument(
         "config",
@@ -39,6 +41,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         nargs="?",
         metavar="CONFIG",
         help=f"a TOML file (default: the first there is of {', '.join(map(str, DEFAULT_PATHS))})",
+    )
+    parser.add_argument(
+        "--restarting",
+        action="store_true",
+        help="this is a restart: say so to peers, and tell nobody anything before all have told us what they have, or "
+        "speaker.restart_time is over (RFC 4724)",
     )
     parser.set_defaults(command=run)
 
@@ -54,6 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
+    if arguments.restarting:
+        if not settings.speaker.restart_time:
+            print(f"{path}: --restarting needs speaker.restart_time", file=sys.stderr)
+            return 1
+        settings = attrs.evolve(settings, speaker=attrs.evolve(settings.speaker, restarting=True))
     log.configure(settings.log)
     gc.set_threshold(YOUNG_OBJECTS, 20, 100)
     try:
@@ -68,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _serve(settings: Settings, path: Path) -> None:
     speaker = Speaker(settings)
     async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
             nursery.start_soon(_watch_signals, speaker, signals, nursery.cancel_scope)
             endpoints = await nursery.start(_run_speaker, speaker, nursery.cancel_scope)
             logger.info(
@@ -98,7 +111,10 @@ async def _watch_signals(speaker: Speaker, signals: AsyncIterator[int], scope: t
             return
         stopping = True
         logger.info("speaker.stopping signal=%s", name)
-        speaker.shutdown()
+        if number == signal.SIGUSR1:
+            speaker.stop_for_restart()
+        else:
+            speaker.shutdown()
 
 
 def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:

@@ -13,6 +13,7 @@ from trio_bgp.settings import (
     BgpRole,
     Endpoint,
     LogFormat,
+    MaxPrefixesAction,
     NextHop,
     NextHopCheck,
     Policy,
@@ -102,6 +103,12 @@ def _hold_time(value: object) -> int:
 def _seconds(value: object) -> float:
     # A comparison with NaN is false, so `nan` is refused too.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 86400:
+        raise UnacceptableError
+    return float(value)
+
+
+def _duration(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 86400:
         raise UnacceptableError
     return float(value)
 
@@ -290,6 +297,8 @@ SPEAKER_KEYS: Final = _by_name(
         empty=True,
     ),
     Key("hostname", "1 to 64 octets without spaces", _hostname),
+    Key("restart_time", "0 to 4095 seconds", _whole(0, 4095)),
+    Key("graceful_shutdown_time", "0 to 3600 seconds", _whole(0, 3600)),
     Key("cluster_id", 'an IPv4 address other than "0.0.0.0", as in "192.0.2.1"', _identifier),
 )
 GROUP_KEYS: Final = _by_name(
@@ -303,6 +312,9 @@ GROUP_KEYS: Final = _by_name(
     Key("connect_retry_time", "1 to 86400 seconds", _seconds),
     Key("extended_message", BOOLEAN, _boolean),
     Key("max_prefixes", "1 to 4294967295", _whole(1, 0xFFFFFFFF)),
+    Key("max_prefixes_action", _strings(each.value for each in MaxPrefixesAction), _one_of(MaxPrefixesAction)),
+    Key("max_prefixes_restart_time", "0 to 86400 seconds", _duration),
+    Key("max_peers", "1 to 65535", _whole(1, 0xFFFF)),
     Key("enforce_first_as", BOOLEAN, _boolean),
     Key("next_hop_check", _strings(check.value for check in NextHopCheck), _one_of(NextHopCheck)),
     Key("md5_password", "a string of 1 to 80 octets", _password, secret=True),
@@ -317,6 +329,8 @@ GROUP_KEYS: Final = _by_name(
     Key("import", _strings(each.value for each in Policy), _one_of(Policy), setting="import_policy"),
     Key("export", _strings(each.value for each in Policy), _one_of(Policy), setting="export_policy"),
     Key("reject_as_set", BOOLEAN, _boolean),
+    Key("graceful_restart", BOOLEAN, _boolean),
+    Key("long_lived_stale_time", "0 to 16777215 seconds", _whole(0, 0xFFFFFF)),
     Key("bgp_role", '"provider", "customer", "peer", "rs", "rs-client"', _bgp_role),
 )
 """The keys of `[groups.NAME]`."""

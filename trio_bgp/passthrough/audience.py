@@ -11,12 +11,13 @@ from trio_bgp.settings import BgpRole, PeerSettings, Role
 from trio_bgp.wire.attributes import Attributes
 from trio_bgp.wire.numbers import AttributeType
 
-__all__ = ["LLGR_STALE", "audience_of_path", "class_of", "well_known"]
+__all__ = ["LLGR_STALE", "NO_LLGR", "audience_of_path", "class_of", "long_lived_audience", "well_known"]
 
 NO_EXPORT: Final = b"\xff\xff\xff\x01"
 NO_ADVERTISE: Final = b"\xff\xff\xff\x02"
 NO_EXPORT_SUBCONFED: Final = b"\xff\xff\xff\x03"
 LLGR_STALE: Final = b"\xff\xff\x00\x06"
+NO_LLGR: Final = b"\xff\xff\x00\x07"
 
 _ROLES: Final = (Role.RS_CLIENT, Role.RR_CLIENT, Role.IBGP, Role.EBGP)
 _EXTENDED_NEXT_HOP: Final = 1 << 2
@@ -43,6 +44,11 @@ def class_of(settings: PeerSettings, *, extended_next_hop: bool, llgr: bool) -> 
     if settings.bgp_role in (BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT):
         number |= _NO_OTC
     return 1 << number
+
+
+def long_lived_audience() -> int:
+    """The classes that may have a long-lived stale route (RFC 9494, section 4.3)."""
+    return sum(1 << number for number in _CLASSES if number & _LLGR)
 
 
 def well_known(communities: bytes) -> frozenset[bytes]:

@@ -332,12 +332,21 @@ def catch_up(server: RouteServer, member: Member) -> Progress:
 
 
 class Removal:
-    """Takes the routes of a peer whose session ended out of the tables, telling everybody, in steps."""
+    """Takes the routes of a peer whose session ended out of the tables, telling everybody, in steps.
 
-    def __init__(self, server: RouteServer, source: Source) -> None:
+    Args:
+        server: the tables.
+        source: whose routes.
+        families: only these; None: all, and the source is forgotten.
+    """
+
+    def __init__(self, server: RouteServer, source: Source, families: frozenset[Family] | None = None) -> None:
         self._server = server
         self._source = source
-        self._families = [family for family, count in source.prefixes.items() if count]
+        self._forget = families is None
+        self._families = [
+            family for family, count in source.prefixes.items() if count and (families is None or family in families)
+        ]
         self._keys: list[bytes] = []
         self._looked = 0
 
@@ -346,7 +355,8 @@ class Removal:
         source = self._source
         while self._looked >= len(self._keys):
             if not self._families:
-                self._server.forget_source(source)
+                if self._forget:
+                    self._server.forget_source(source)
                 return Progress.DONE
             self._keys = list(self._server.table(self._families[-1]).routes)
             self._looked = 0

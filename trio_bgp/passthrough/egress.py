@@ -225,7 +225,8 @@ class Egress:
         views: dict[Family, dict[View, None]] = {}
         for group in self.groups:
             for family, view in group.views.items():
-                views.setdefault(family, {})[view] = None
+                if view.audience:
+                    views.setdefault(family, {})[view] = None
         self.views = {family: tuple(found) for family, found in views.items()}
 
     def _note_withheld(self, group: Group, withheld: Iterable[Withheld]) -> None:
@@ -238,12 +239,18 @@ class Egress:
         groups = self.groups
         if isinstance(scope, Source):
             member = self.member_of.get(scope)
-            return () if member is None else ((self.group_of[member], (member,)),)
+            if member is None or self.group_of[member].silent:
+                return ()
+            return ((self.group_of[member], (member,)),)
         if scope is not None:
             family, view = scope
             groups = [group for group in groups if group.views.get(family) == view]
         left_out = [self.member_of.get(source) for source in excluded]
-        return [(group, [member for member in group.members if member not in left_out]) for group in groups]
+        return [
+            (group, [member for member in group.members if member not in left_out])
+            for group in groups
+            if not group.silent
+        ]
 
     def _deliver_parts(
         self,

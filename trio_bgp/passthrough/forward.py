@@ -12,17 +12,27 @@ import attrs
 
 from trio_bgp.passthrough.egress import Egress, Scope
 from trio_bgp.passthrough.group import Group, Member
-from trio_bgp.passthrough.ingress import Ingress
+from trio_bgp.passthrough.ingress import Ingress, long_lived_stale
 from trio_bgp.passthrough.mask import EXTENDED_MESSAGE, CapabilityMask
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.repack import Part, Withheld
+from trio_bgp.rib.decision import candidates
 from trio_bgp.rib.export import Told, compare
 from trio_bgp.rib.path import Lane, Path, PathIdentifiers, Source
 from trio_bgp.rib.table import Changes, Table
-from trio_bgp.settings import SpeakerSettings
+from trio_bgp.settings import MaxPrefixesAction, SpeakerSettings
 from trio_bgp.wire.nlri import split_prefixes
 from trio_bgp.wire.notification import Notification, NotificationError
-from trio_bgp.wire.numbers import IPV4_UNICAST, MAXIMUM_MESSAGE_LENGTH, CeaseSubcode, ErrorCode, Family, afi_of, safi_of
+from trio_bgp.wire.numbers import (
+    IPV4_UNICAST,
+    MAXIMUM_MESSAGE_LENGTH,
+    CeaseSubcode,
+    ErrorCode,
+    Family,
+    afi_of,
+    family_name,
+    safi_of,
+)
 
 __all__ = ["ForwardCounters", "RouteServer"]
 
@@ -53,6 +63,7 @@ class RouteServer:
 
     Attributes:
         identifiers: our path identifiers.
+        on_end_of_rib: called when a member has said End-of-RIB.
     """
 
     def __init__(
@@ -65,6 +76,7 @@ class RouteServer:
         self.egress = Egress(withheld)
         self.counters = ForwardCounters()
         self.identifiers = PathIdentifiers()
+        self.on_end_of_rib: Callable[[Member, Family], None] = lambda member, family: None
         self._speaker = speaker
         self._report = report
         self._ingress: dict[Member, Ingress] = {}
@@ -79,15 +91,28 @@ class RouteServer:
 
     def join(self, member: Member) -> None:
         """A session came up: it gets all that happens from here on. What there is already is a replay's to tell."""
+        self.join_source(member)
+        self.join_receiver(member)
+
+    def join_source(self, member: Member) -> None:
+        """Take routes from `member`, but send it nothing yet."""
         self._ingress[member] = Ingress(member, self._speaker, self.identifiers, self._count_and_report)
+
+    def join_receiver(self, member: Member) -> None:
+        """Send `member` what happens from here on."""
         self.egress.join(member)
         for table in self.tables.values():
             self._note_present(table)
 
     def leave(self, member: Member) -> None:
         """A session ended: it gets nothing more. Its routes stay until `withdraw_source` takes them."""
-        self.egress.leave(member)
+        if member in self.egress.group_of:
+            self.leave_receiver(member)
         del self._ingress[member]
+
+    def leave_receiver(self, member: Member) -> None:
+        """Send `member` nothing more; its own routes are not concerned."""
+        self.egress.leave(member)
         for table in self.tables.values():
             self._note_present(table)
 
@@ -115,7 +140,8 @@ class RouteServer:
         member.messages_in += len(offsets)
         egress = self.egress
         egress.begin(member.source, slab)
-        plain = ingress.plain_ipv4
+        # While some of its routes are stale, or may be too many, each message is looked at as a whole.
+        plain = ingress.plain_ipv4 and not member.source.stale and not _drops(member)
         announcement = ingress.announcement
         known = ingress.ipv4.get
         table = self.table(IPV4_UNICAST)
@@ -192,6 +218,25 @@ class RouteServer:
         for lane, own in table.lanes_of(source, nlris).items():
             self._tell(Part(family, None, own, lane), table.withdraw(lane, own), None)
 
+    def withdraw_lane(self, lane: Lane, family: Family, nlris: Sequence[bytes]) -> None:
+        """Take away what a lane has of these prefixes, all of which it has."""
+        self._tell(Part(family, None, nlris, lane), self.table(family).withdraw(lane, nlris), None)
+
+    def demote(self, lane: Lane, family: Family, nlris: Sequence[bytes]) -> None:
+        """Mark what a lane has of these prefixes as long-lived stale (RFC 9494, section 4.2), or take it away."""
+        table = self.table(family)
+        by_path: dict[Path, list[bytes]] = {}
+        for nlri in nlris:
+            for path in candidates(table.routes.get(nlri)):
+                if path.lane is lane:
+                    by_path.setdefault(path, []).append(nlri)
+        for path, found in by_path.items():
+            demoted = long_lived_stale(path, family)
+            if demoted is None:
+                self.withdraw_lane(lane, family, found)
+            else:
+                self._tell(Part(family, demoted, found, lane), table.announce(demoted, found), None)
+
     def forget_source(self, source: Source) -> None:
         """A source that is gone has no routes any more."""
         source.paths.clear()
@@ -203,19 +248,30 @@ class RouteServer:
         if received.end_of_rib is not None:
             member.end_of_rib.add(received.end_of_rib)
             self.counters.end_of_rib += 1
+            self.on_end_of_rib(member, received.end_of_rib)
             return
         outcomes: list[tuple[Part, Changes | None]] = []
+        clean = received.clean
         for part in received.parts:
             table = self.table(part.family)
+            if part.path is not None and _drops(member):
+                wanted = self._within_limit(member, part)
+                if wanted is not part:
+                    clean = False
+                    part = wanted
+            if part.path is not None and not part.nlris:
+                continue
             if part.path is not None:
                 outcomes.append((part, table.announce(part.path, part.nlris)))
             elif part.lane is not None:
                 outcomes.append((part, table.withdraw(part.lane, part.nlris)))
+        if member.source.stale:
+            _renew(member.source, received.parts)
         if not outcomes:
             self.counters.withheld += 1
             return
         bounds: Bounds | None = None
-        if received.clean:
+        if clean:
             bounds = (offset, offset + end - start, ingress.required(received.parts, end - start))
             if all(changes is None and self._for_all(part) for part, changes in outcomes):
                 self.egress.pass_on(*bounds, received.parts)
@@ -304,12 +360,45 @@ class RouteServer:
         else:
             self.egress.send((Part(part.family, part.path, wanted, part.lane),), scope=scope, excluded=excluded)
 
+    def _within_limit(self, member: Member, part: Part) -> Part:
+        """The part without new prefixes that exceed the limit; the same object if there are none."""
+        limit = member.settings.max_prefixes or 0
+        room = limit - member.source.prefixes.get(part.family, 0)
+        if len(part.nlris) <= room or part.lane is None:
+            return part
+        known = set(self.table(part.family).lanes_of(member.source, part.nlris).get(part.lane, ()))
+        wanted = []
+        for nlri in part.nlris:
+            if nlri not in known:
+                if room <= 0:
+                    continue
+                room -= 1
+            wanted.append(nlri)
+        if len(wanted) == len(part.nlris):
+            return part
+        self._note_over_limit(member, part.family, "further ones are not taken")
+        if not wanted and part.path is not None and not part.path.uses:
+            self.table(part.family).forget(part.path)
+        return part._replace(nlris=wanted)
+
+    def _note_over_limit(self, member: Member, family: Family, what: str) -> None:
+        if family not in member.over_limit:
+            member.over_limit.add(family)
+            limit = member.settings.max_prefixes
+            self._report(member, f"more than {limit} prefixes of {family_name(family)}: {what}", b"")
+
     def _check_limits(self, member: Member) -> None:
         limit = member.settings.max_prefixes
         if limit is None:
             return
+        action = member.settings.max_prefixes_action
         for family, count in member.source.prefixes.items():
             if count > limit:
+                if action is MaxPrefixesAction.WARN:
+                    self._note_over_limit(member, family, "that is allowed")
+                    continue
+                if action is MaxPrefixesAction.DROP:
+                    continue
                 data = afi_of(family).to_bytes(2, "big") + bytes([safi_of(family)]) + limit.to_bytes(4, "big")
                 notification = Notification(ErrorCode.CEASE, CeaseSubcode.MAXIMUM_NUMBER_OF_PREFIXES_REACHED, data)
                 self._fail(member, notification, f"{count} prefixes, the limit is {limit}")
@@ -322,3 +411,17 @@ class RouteServer:
     def _count_and_report(self, member: Member, cause: str, octets: bytes) -> None:
         self.counters.repaired += 1
         self._report(member, cause, octets)
+
+
+def _drops(member: Member) -> bool:
+    """Whether prefixes above the limit are not taken."""
+    settings = member.settings
+    return settings.max_prefixes is not None and settings.max_prefixes_action is MaxPrefixesAction.DROP
+
+
+def _renew(source: Source, parts: Sequence[Part]) -> None:
+    """What a peer says something of is stale no more."""
+    for part in parts:
+        stale = source.stale.get(part.family)
+        if stale and part.lane in stale:
+            stale[part.lane].difference_update(part.nlris)

@@ -7,7 +7,7 @@ from typing import Protocol
 import attrs
 
 from trio_bgp.passthrough.audience import class_of
-from trio_bgp.passthrough.mask import CapabilityMask, mask_of, obstacle
+from trio_bgp.passthrough.mask import TRANSPARENT, CapabilityMask, mask_of, obstacle
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.rewrite import RewriteRules
 from trio_bgp.rib.export import View
@@ -120,6 +120,8 @@ class Member:
     path identifiers each with the identifier in front."""
     detached: int = 0
     """How often the peer fell behind."""
+    over_limit: set[Family] = attrs.Factory(set)
+    """Families in which it was told to have more prefixes than it may."""
     lane_limit: int = 4096
     """With more path identifiers than this, unused ones are looked for and freed."""
     messages_in: int = 0
@@ -138,6 +140,12 @@ class Member:
             external=negotiated.external,
         )
         self.context = _context(self.speaker, self.settings, negotiated, self.local_address)
+
+    def mark_graceful_shutdown(self) -> None:
+        """From here on its octets are others: routes get GRACEFUL_SHUTDOWN (RFC 8326). It must be in no group."""
+        rules = attrs.evolve(self.context.rules, graceful_shutdown=True)
+        mask = CapabilityMask(self.context.mask & ~TRANSPARENT)
+        self.context = attrs.evolve(self.context, rules=rules, mask=mask)
 
     @property
     def mask(self) -> CapabilityMask:
@@ -174,10 +182,11 @@ class Group:
         rules: how attributes are rewritten for them.
         members: in the order they joined.
         behind: how many of them are catching up.
+        silent: they are sent no routes at all (RFC 8212).
         counters: what they got.
     """
 
-    __slots__ = ("_verdicts", "behind", "context", "counters", "mask", "maximum", "members", "rules", "views")
+    __slots__ = ("_verdicts", "behind", "context", "counters", "mask", "maximum", "members", "rules", "silent", "views")
 
     def __init__(self, context: ExportContext, counters: GroupCounters) -> None:
         self.context = context
@@ -185,6 +194,7 @@ class Group:
         self.maximum = context.maximum
         self.views = dict(context.views)
         self.rules = context.rules
+        self.silent = not any(view.audience for view in self.views.values())
         self.members: list[Member] = []
         self.behind = 0
         self.counters = counters

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from trio_bgp.passthrough.audience import LLGR_STALE, audience_of_path, well_known
+from trio_bgp.passthrough.audience import LLGR_STALE, NO_LLGR, audience_of_path, long_lived_audience, well_known
 from trio_bgp.passthrough.group import Member
 from trio_bgp.passthrough.mask import (
     AS_NUMBERS,
@@ -26,7 +26,7 @@ from trio_bgp.passthrough.mask import (
 from trio_bgp.passthrough.repack import Part
 from trio_bgp.rib.path import Lane, Path, PathIdentifiers, PathKey, PathStore
 from trio_bgp.settings import BgpRole, NextHopCheck, SpeakerSettings
-from trio_bgp.wire.attribute_block import encode_attribute, walk, widen
+from trio_bgp.wire.attribute_block import add_community, encode_attribute, walk, widen, without
 from trio_bgp.wire.attributes import AttributeContext, Attributes, is_host, missing_attribute, parse_attributes
 from trio_bgp.wire.nlri import KEYED, split_key, split_nlri, split_nlri_add_path
 from trio_bgp.wire.notification import NotificationError
@@ -43,7 +43,7 @@ from trio_bgp.wire.numbers import (
 )
 from trio_bgp.wire.update import sections
 
-__all__ = ["Ingress", "Received"]
+__all__ = ["Ingress", "Received", "long_lived_stale"]
 
 Report = Callable[[Member, str, bytes], None]
 """Told of each repair and refusal: the peer, the cause, the octets concerned."""
@@ -116,7 +116,7 @@ class Ingress:
         self._lane: Lane | None = None
         self._wide = attrs.evolve(self._context, asn4=True)
         for family in self._families:
-            member.source.paths[family] = PathStore()
+            member.source.paths.setdefault(family, PathStore())
         self.ipv4: PathStore = member.source.paths.get(IPV4_UNICAST, PathStore())
         self._marks = member.settings.bgp_role in _MARKS
         self.plain_ipv4 = (
@@ -200,7 +200,10 @@ class Ingress:
                     UpdateMessageErrorSubcode.MALFORMED_ATTRIBUTE_LIST,
                     reason=f"{parsed.treat_as_withdraw} in an UPDATE that announces nothing",
                 )
-            return Received(parts, clean=clean and parsed.repaired is octets)
+            # Attributes beside a withdrawal mean nothing, but who reads AS numbers of another width stumbles over them.
+            alone = unreach is not None and octets == octets[unreach.attribute_start : unreach.attribute_end]
+            bare = not octets or alone
+            return Received(parts, clean=clean and bare and parsed.repaired is octets)
         for discard in parsed.discarded:
             self._report(self._member, f"attribute discard: {discard}", data[start:end])
         clean &= parsed.repaired is octets
@@ -215,7 +218,9 @@ class Ingress:
         rest = None if refused is not None else _without_mp(normal)
         if reach is not None:
             routes = octets[reach.nlri_start : reach.nlri_end]
-            clean &= bool(routes) and self._announce(parts, reach.family, routes, rest, reach.next_hop, normal)
+            # NEXT_HOP is for the NLRI field, and goes with that when they part (RFC 4760, section 3).
+            own = without(rest, AttributeType.NEXT_HOP) if nlri and rest is not None else rest
+            clean &= bool(routes) and self._announce(parts, reach.family, routes, own, reach.next_hop, normal)
         if nlri:
             clean &= self._announce(parts, IPV4_UNICAST, nlri, rest, None, normal)
         return Received(parts, clean=clean)
@@ -364,6 +369,32 @@ class Ingress:
         if own in (clusters[at : at + 4] for at in range(0, len(clusters), 4)):
             return "reflection loop: CLUSTER_LIST contains our cluster"
         return None
+
+
+def long_lived_stale(path: Path, family: Family) -> Path | None:
+    """A path as it is kept in long-lived graceful restart (RFC 9494, section 4.2): with LLGR_STALE, least preferred.
+
+    None if it must not be kept: it has NO_LLGR.
+    """
+    known = frozenset[bytes]()
+    for _, kind, start, end in walk(path.attributes):
+        if kind == AttributeType.COMMUNITIES:
+            known = well_known(path.attributes[start:end])
+    if NO_LLGR in known:
+        return None
+    if LLGR_STALE in known:
+        return path
+    key: PathKey = ("long-lived stale", path.key)
+    store = path.source.paths.get(family)
+    found = None if store is None else store.get(key)
+    if found is None:
+        octets = add_community(path.attributes, LLGR_STALE)
+        parsed = parse_attributes(octets, AttributeContext(external=path.source.external))
+        audience = path.audience & long_lived_audience()
+        found = Path(path.lane, key, octets, path.next_hop, parsed, audience, path.extra, stale=True)
+        if store is not None:
+            store[key] = found
+    return found
 
 
 def _without_mp(parsed: Attributes) -> bytes:

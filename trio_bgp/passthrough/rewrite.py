@@ -12,7 +12,7 @@ import attrs
 from trio_bgp.rib.path import DEFAULT_LOCAL_PREF, Path
 from trio_bgp.settings import BgpRole, NextHop, Role
 from trio_bgp.wire.as_path import prepend
-from trio_bgp.wire.attribute_block import encode_attribute, narrow, walk
+from trio_bgp.wire.attribute_block import add_community, encode_attribute, narrow, walk
 from trio_bgp.wire.attributes import is_recognized
 from trio_bgp.wire.numbers import (
     FLAG_OPTIONAL,
@@ -29,6 +29,8 @@ __all__ = ["RewriteRules", "Rewritten", "rewritten"]
 
 Rewritten = tuple[bytes, bytes | None]
 """Path attributes without MP_REACH_NLRI, and its next-hop field or None."""
+
+GRACEFUL_SHUTDOWN: Final = b"\xff\xff\0\0"
 
 _NEVER_EXTERNAL: Final = frozenset(
     {AttributeType.LOCAL_PREF, AttributeType.ORIGINATOR_ID, AttributeType.CLUSTER_LIST, AttributeType.AIGP}
@@ -50,6 +52,8 @@ class RewriteRules:
     """Our address as next hop."""
     ipv6: IPv6Address | None = None
     bgp_role: BgpRole | None = None
+    graceful_shutdown: bool = False
+    """We are about to go: routes are marked with GRACEFUL_SHUTDOWN (RFC 8326)."""
 
     @property
     def adds_otc(self) -> bool:
@@ -66,7 +70,7 @@ def rewritten(path: Path, family: Family, rules: RewriteRules) -> Rewritten | No
         rules: of the receivers.
     """
     transparent = rules.role is Role.RS_CLIENT and path.source.external
-    if transparent and rules.asn4 and not rules.adds_otc:
+    if transparent and rules.asn4 and not rules.adds_otc and not rules.graceful_shutdown:
         return path.attributes, path.next_hop
     variants = path.variants
     for position in range(0, len(variants), 2):
@@ -88,13 +92,15 @@ def _rewrite(path: Path, family: Family, rules: RewriteRules, *, transparent: bo
             classic = own
         elif own is not None:
             next_hop = own
-        elif len(next_hop) in (32, 48) and afi_of(family) != 1:
+        elif len(next_hop) in (32, 48):
             # RFC 2545, section 3: the link-local address means something on its link only.
             next_hop = next_hop[: len(next_hop) // 2]
     octets = path.attributes
     attributes = octets if transparent else _for_role(octets, path, rules, classic)
     if rules.adds_otc:
         attributes = _with_otc(attributes, rules.local_as)
+    if rules.graceful_shutdown:
+        attributes = add_community(attributes, GRACEFUL_SHUTDOWN)
     if not rules.asn4:
         attributes = narrow(attributes)
     return attributes, next_hop
@@ -146,14 +152,16 @@ def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | 
             if prepends:
                 replacement = encode_attribute(flags, kind, prepend(octets[start:end], rules.local_as))
         elif kind == AttributeType.NEXT_HOP:
-            if next_hop is not None:
+            if path.next_hop is not None:
+                replacement = b""  # MP_REACH_NLRI has its own
+            elif next_hop is not None:
                 replacement = encode_attribute(flags, kind, next_hop)
         elif kind == AttributeType.MULTI_EXIT_DISC:
             if not internal:
                 replacement = b""  # RFC 4271, section 5.1.4: not on to further neighbouring ASes
         elif kind in _NEVER_EXTERNAL:
-            if not internal:
-                replacement = b""
+            if not internal or (kind == AttributeType.AIGP and source.external):
+                replacement = b""  # AIGP from outside: RFC 7311, section 3.3
             elif kind == AttributeType.CLUSTER_LIST and reflect:
                 cluster = True
                 replacement = encode_attribute(flags, kind, rules.cluster_id.to_bytes(4, "big") + octets[start:end])

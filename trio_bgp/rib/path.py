@@ -23,9 +23,11 @@ class Source:
         prefixes: how many paths it has in each family's table; without ADD-PATH that many prefixes.
         paths: its interned paths by family.
         lanes: its lanes, by received path identifier; None is for NLRI that have none.
+        stale: routes kept from before a restart, or not yet announced again in a refresh, that it has said nothing of
+            since (`trio_bgp.passthrough.retention`).
     """
 
-    __slots__ = ("address", "bgp_identifier", "external", "lanes", "name", "paths", "peer_as", "prefixes")
+    __slots__ = ("address", "bgp_identifier", "external", "lanes", "name", "paths", "peer_as", "prefixes", "stale")
 
     def __init__(self, *, name: str, peer_as: int, bgp_identifier: int, address: int, external: bool = True) -> None:
         self.name = name
@@ -36,6 +38,7 @@ class Source:
         self.prefixes: dict[Family, int] = {}
         self.paths: dict[Family, PathStore] = {}
         self.lanes: dict[int | None, Lane] = {}
+        self.stale: dict[Family, dict[Lane, set[bytes]]] = {}
 
     def __repr__(self) -> str:
         return f"Source({self.name})"

@@ -31,7 +31,7 @@ from trio_bgp.session.events import (
 from trio_bgp.session.fsm import Session, State
 from trio_bgp.wire.header import HEADER_LENGTH
 from trio_bgp.wire.notification import Notification, NotificationError, decode_notification, encode_notification
-from trio_bgp.wire.numbers import MessageType
+from trio_bgp.wire.numbers import CeaseSubcode, ErrorCode, MessageType
 from trio_bgp.wire.open import decode_open
 from trio_bgp.wire.route_refresh import decode_route_refresh
 
@@ -113,8 +113,22 @@ class Connection:
             self.outbound.discard()
             if self.member is not None:
                 with trio.CancelScope(shield=True):
-                    await self._forwarder.inbox.send(PeerDown(self.member))
+                    await self._forwarder.inbox.send(PeerDown(self.member, self._graceful()))
         return self.closed or Close("cancelled")
+
+    def _graceful(self) -> bool:
+        """Whether the peer's routes may be kept for its restart (RFC 4724, section 4.2; RFC 8538, section 4)."""
+        close, negotiated = self.closed, self.session.negotiated
+        if close is None or close.manual or negotiated is None:
+            return False
+        if close.notification is None and close.received is None:
+            return True
+        if not negotiated.notification_restart:
+            return False
+        if close.notification is not None:
+            return close.notification.code != ErrorCode.CEASE
+        received = close.received
+        return received is None or (received.code, received.subcode) != (ErrorCode.CEASE, CeaseSubcode.HARD_RESET)
 
     async def _say_goodbye(self) -> None:
         """Send the NOTIFICATION, if any, as the last message, behind whatever write is under way."""

@@ -8,22 +8,25 @@ so that no peer waits for another's full table.
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from math import inf
 from typing import Final
 
 import attrs
 import trio
 
 from trio_bgp.passthrough.cache import CacheFullError, MessageCache
-from trio_bgp.passthrough.catch_up import Progress, Removal, Replay, catch_up, has_room
+from trio_bgp.passthrough.catch_up import BORR, EORR, Progress, Replay, catch_up, has_room
 from trio_bgp.passthrough.forward import RouteServer
 from trio_bgp.passthrough.group import Group, Member, OutboundQueue
 from trio_bgp.passthrough.mask import NO_REQUIREMENT, describe
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.pool import BufferPool
 from trio_bgp.passthrough.repack import Withheld
+from trio_bgp.passthrough.retention import Job, Retention
 from trio_bgp.rib.export import View
+from trio_bgp.runtime.limits import RateLimit
 from trio_bgp.runtime.reader import Batch
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import PeerSettings, Settings
@@ -53,6 +56,13 @@ GATHER_LONGEST: Final = 1.0
 GATHER_PREFIXES: Final = 2000
 """A table smaller than this is replayed at once."""
 LOGGED_OCTETS: Final = 128
+LOGGED_RATE: Final = 2.0
+"""Refused UPDATEs of one peer that are logged in a second, in the long run."""
+REFRESH_BURST: Final = 20.0
+"""Answers to ROUTE-REFRESHes for one family that a peer gets as soon as it asks."""
+REFRESH_SECONDS: Final = 5.0
+"""And in the long run one in so many seconds."""
+LOGGED_BURST: Final = 20.0
 
 
 @attrs.frozen
@@ -72,9 +82,11 @@ class Updates:
 
 @attrs.frozen
 class PeerDown:
-    """A session ended: nothing more comes from it, and its routes go."""
+    """A session ended: nothing more comes from it, and its routes go, unless they are kept for a restart."""
 
     member: Member
+    graceful: bool = False
+    """Neither side said anything that forbids to keep them."""
 
 
 @attrs.frozen
@@ -188,9 +200,27 @@ class Forwarder:
         self._replays: list[Replay] = []
         self._gathering: dict[tuple[Family, View], tuple[Replay, float]] = {}
         self._gather_until = 0.0
-        self._removals: deque[Removal] = deque()
+        self._jobs: deque[Job] = deque()
+        self._retention = Retention(self.server)
+        self.server.on_end_of_rib = self._end_of_rib
         self._octets_out_gone = 0
+        self._report_limits: dict[str, RateLimit] = {}
+        self._leaving = False
+        self._refresh_limits: dict[tuple[Member, Family], RateLimit] = {}
+        self._refresh_at: dict[tuple[Member, Family], float] = {}
+        # After a restart: who is up but is not told anything yet, until when, and whose End-of-RIB is waited for.
+        self._deferred: list[Member] | None = None
+        self._deferred_until = inf
+        self._awaited: set[str] = set()
+        if settings.speaker.restarting and settings.speaker.restart_time:
+            self._deferred = []
+            self._awaited = {peer.name for peer in settings.peers if peer.address is not None}
         self._can_work = False
+
+    @property
+    def deferring(self) -> bool:
+        """We have been restarted and tell nobody anything yet."""
+        return self._deferred is not None
 
     def member(
         self,
@@ -224,6 +254,8 @@ class Forwarder:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The forwarder task; runs until cancelled, then releases what is still in its channel."""
         task_status.started()
+        if self._deferred is not None:
+            self._deferred_until = trio.current_time() + self._speaker.restart_time
         try:
             while True:
                 command = await self._next_command()
@@ -249,7 +281,12 @@ class Forwarder:
             pass
         if self._can_work:
             return None
-        deadline = self._gather_until if self._gathering else float("inf")
+        deadline = min(
+            self._gather_until if self._gathering else inf,
+            self._retention.next_deadline(),
+            self._deferred_until,
+            min(self._refresh_at.values(), default=inf),
+        )
         with trio.move_on_at(deadline):
             return await self._commands.receive()
         return None
@@ -266,7 +303,7 @@ class Forwarder:
         elif isinstance(command, PeerUp):
             self._peer_up(command.member)
         elif isinstance(command, PeerDown):
-            self._peer_down(command.member)
+            self._peer_down(command.member, graceful=command.graceful)
         elif isinstance(command, Refresh):
             self._refresh(command.member, command.message)
         self._can_work = True
@@ -346,9 +383,20 @@ class Forwarder:
         self._held_from.pop(number, None)
 
     def _peer_up(self, member: Member) -> None:
-        self.members.append(member)
-        self.server.join(member)
         now = trio.current_time()
+        self.members.append(member)
+        self._jobs.extend(self._retention.returned(member, now))
+        if self._deferred is not None:
+            self.server.join_source(member)
+            self._deferred.append(member)
+            return
+        if self._leaving:
+            member.mark_graceful_shutdown()
+        self.server.join(member)
+        self._replay_to(member, now)
+
+    def _replay_to(self, member: Member, now: float) -> None:
+        """Tell a new receiver what there is."""
         for family, view in sorted(member.context.views, key=lambda each: each[0]):
             replay, begun = self._gathering.get((family, view), (None, now))
             if replay is None:
@@ -358,7 +406,7 @@ class Forwarder:
             wait = GATHER_SECONDS if len(self.server.table(family)) > GATHER_PREFIXES else 0.0
             self._gather_until = min(begun + GATHER_LONGEST, now + wait)
 
-    def _peer_down(self, member: Member) -> None:
+    def _peer_down(self, member: Member, *, graceful: bool) -> None:
         if member not in self.members:
             return
         self.members.remove(member)
@@ -366,18 +414,85 @@ class Forwarder:
         self.server.leave(member)
         for replay in self._replays:
             replay.leave(member)
+        for asked in [asked for asked in self._refresh_limits if asked[0] is member]:
+            del self._refresh_limits[asked]
+            self._refresh_at.pop(asked, None)
         for replay, _ in self._gathering.values():
             replay.leave(member)
-        self._removals.append(Removal(self.server, member.source))
+        if self._deferred is not None and member in self._deferred:
+            self._deferred.remove(member)
+        self._report_limits.pop(member.name, None)
+        self._jobs.extend(self._retention.lost(member, trio.current_time(), graceful=graceful))
+
+    def mark_graceful_shutdown(self) -> None:
+        """Announce all routes again with GRACEFUL_SHUTDOWN, to whoever is up and will come (RFC 8326, section 4)."""
+        self._leaving = True
+        self._gathering.clear()
+        for member in self.members:
+            if member in self.server.egress.group_of:
+                self.server.leave_receiver(member)
+                member.behind = None
+                member.mark_graceful_shutdown()
+                self.server.join_receiver(member)
+                self._replay_to(member, trio.current_time())
+        with contextlib.suppress(trio.WouldBlock):
+            self.inbox.send_nowait(Wake())
+
+    def _end_of_rib(self, member: Member, family: Family) -> None:
+        self._jobs.extend(self._retention.end_of_rib(member, family))
+        if self._deferred is not None and self._all_told(self._deferred):
+            self._deferred_until = trio.current_time()
+
+    def _all_told(self, members: Sequence[Member]) -> bool:
+        """Whether every peer that is waited for is up and has said End-of-RIB for all its families."""
+        told = {member.name for member in members if member.end_of_rib >= member.negotiated.families}
+        return self._awaited <= told
+
+    def _end_deferral(self) -> None:
+        """We have restarted, and know now what there is: begin to tell (RFC 4724, section 4.1)."""
+        members, self._deferred = self._deferred or [], None
+        self._deferred_until = inf
+        now = trio.current_time()
+        logger.info("forwarder.restarted peers=%d", len(members))
+        for member in members:
+            self.server.join_receiver(member)
+            self._replay_to(member, now)
 
     def _refresh(self, member: Member, message: RouteRefreshMessage) -> None:
-        if member not in self.members or message.subtype != 0 or message.family not in member.negotiated.families:
+        if member not in self.members or message.family not in member.negotiated.families:
             return
-        for replay in self._replays:
-            if replay.refresh and replay.family == message.family and member in replay.members and not replay.started:
-                return
-        view = dict(member.context.views)[message.family]
-        replay = Replay(self.server, message.family, view, refresh=True)
+        now = trio.current_time()
+        if message.subtype == BORR and member.negotiated.enhanced_route_refresh:
+            self._retention.begin_refresh(member, message.family, now)
+        elif message.subtype == EORR and member.negotiated.enhanced_route_refresh:
+            self._jobs.extend(self._retention.end_refresh(member, message.family))
+        if message.subtype != 0 or (self._deferred is not None and member in self._deferred):
+            return
+        asked = (member, message.family)
+        # However often it is asked, one answer follows another, and soon not at once: the last begins after the last
+        # request.
+        if asked in self._refresh_at:
+            return
+        limit = self._refresh_limits.setdefault(asked, RateLimit(1 / REFRESH_SECONDS, REFRESH_BURST))
+        at = now if limit.allow(now) else now + REFRESH_SECONDS
+        if at > now or self._refreshing(*asked):
+            self._refresh_at[asked] = at
+        else:
+            self._answer_refresh(*asked)
+
+    def _refreshing(self, member: Member, family: Family) -> bool:
+        """Whether an answer to a ROUTE-REFRESH is under way."""
+        return any(each.refresh and each.family == family and member in each.members for each in self._replays)
+
+    def _answer_due(self, now: float) -> None:
+        """Answer requests that had to wait."""
+        for (member, family), at in list(self._refresh_at.items()):
+            if at <= now and not self._refreshing(member, family):
+                del self._refresh_at[member, family]
+                self._answer_refresh(member, family)
+
+    def _answer_refresh(self, member: Member, family: Family) -> None:
+        replay = Replay(self.server, family, dict(member.context.views)[family], refresh=True)
         replay.join(member)
         self._replays.append(replay)
 
@@ -386,13 +501,20 @@ class Forwarder:
         if self._gathering and trio.current_time() >= self._gather_until:
             self._replays += [replay for replay, _ in self._gathering.values()]
             self._gathering.clear()
+        now = trio.current_time()
+        if self._retention.next_deadline() <= now:
+            self._jobs.extend(self._retention.due(now))
+        if self._deferred_until <= now:
+            self._end_deferral()
+        if self._refresh_at:
+            self._answer_due(now)
         self._can_work = False
         worked = False
-        if self._removals:
+        if self._jobs:
             worked = True
-            if self._removals[0].step() is Progress.DONE:
-                self._removals.popleft()
-            self._can_work = bool(self._removals)
+            if self._jobs[0].step() is Progress.DONE:
+                self._jobs.popleft()
+            self._can_work = bool(self._jobs)
         if any(group.behind for group in self.server.egress.groups):
             for member in self.members:
                 if member.behind is not None and has_room(member):
@@ -418,6 +540,11 @@ class Forwarder:
         return worked
 
     def _report(self, member: Member, cause: str, octets: bytes) -> None:
+        limit = self._report_limits.setdefault(member.name, RateLimit(LOGGED_RATE, LOGGED_BURST))
+        if not limit.allow(trio.current_time()):
+            return
+        if refused := limit.take_refused():
+            logger.warning("update.refused name=%s cause='%d more were not logged'", member.name, refused)
         shown = octets[:LOGGED_OCTETS].hex() + ("..." if len(octets) > LOGGED_OCTETS else "")
         logger.warning("update.refused name=%s cause=%r octets=%s", member.name, cause, shown)
 

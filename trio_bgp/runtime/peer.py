@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from math import inf
 from typing import Final
 
+import attrs
 import trio
 
 from trio_bgp.runtime.connection import Connection
@@ -17,7 +18,7 @@ from trio_bgp.session.collision import keeps_incoming
 from trio_bgp.session.events import Close, ManualStart, ManualStop, OpenCollisionDump
 from trio_bgp.session.fsm import Session, State
 from trio_bgp.session.negotiation import Negotiated
-from trio_bgp.settings import PeerSettings, SpeakerSettings
+from trio_bgp.settings import MaxPrefixesAction, PeerSettings, SpeakerSettings
 from trio_bgp.wire.notification import Notification, encode_notification
 from trio_bgp.wire.numbers import CeaseSubcode, ErrorCode, family_name
 
@@ -28,6 +29,7 @@ logger = logging.getLogger("trio_bgp.peer")
 Connect = Callable[[PeerSettings], Awaitable[Transport]]
 """Opens a connection to a peer; raises OSError or TransportClosed."""
 
+TOO_MANY_PREFIXES: Final = (ErrorCode.CEASE, CeaseSubcode.MAXIMUM_NUMBER_OF_PREFIXES_REACHED)
 CONNECT_SECONDS: Final = 30.0
 REFUSE_SECONDS: Final = 1.0
 
@@ -73,6 +75,7 @@ class Peer:
         self._nursery: trio.Nursery | None = None
         self._failures = 0
         self._retry_at = -inf
+        self._held_down_until = -inf
         self._established_at = inf
         self._changed = trio.Event()
         self._stopped: Notification | None = None
@@ -132,7 +135,7 @@ class Peer:
 
     def accept(self, transport: Transport) -> bool:
         """Take a connection that the peer opened; False if it is not wanted, then it stays the caller's."""
-        if self._stopped is not None or self.finished:
+        if self._stopped is not None or self.finished or trio.current_time() < self._held_down_until:
             return False
         if self._nursery is None:
             self._early.append(transport)
@@ -277,6 +280,10 @@ class Peer:
         peer that sends too many prefixes each time is not connected to in a tight loop (RFC 4271, section 8.1.1,
         DampPeerOscillations).
         """
+        notification = None if close is None else close.notification
+        if notification is not None and (notification.code, notification.subcode) == TOO_MANY_PREFIXES:
+            action, seconds = self.settings.max_prefixes_action, self.settings.max_prefixes_restart_time
+            self._held_down_until = inf if action is MaxPrefixesAction.STOP else trio.current_time() + seconds
         if self.connections:
             return  # it lost a collision: the peer is there
         was_up = connection.member is not None
@@ -288,15 +295,18 @@ class Peer:
 
     def _put_off(self) -> None:
         """Let the next attempt to connect wait."""
-        self._retry_at = trio.current_time() + self._new_session().retry_delay()
+        self._retry_at = max(self._held_down_until, trio.current_time() + self._new_session().retry_delay())
 
     def _note_change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
     def _new_session(self) -> Session:
+        speaker = self._speaker
+        if speaker.restarting and not self._forwarder.deferring:
+            speaker = attrs.evolve(speaker, restarting=False)  # that is over
         return Session(
-            self._speaker,
+            speaker,
             self.settings,
             jitter=lambda: self._rng.uniform(0.75, 1.0),
             failures=self._failures,

@@ -12,6 +12,7 @@ import trio
 from trio_bgp.passthrough.pool import BufferPool
 from trio_bgp.runtime import sockets
 from trio_bgp.runtime.forwarder import Forwarder
+from trio_bgp.runtime.limits import RateLimit
 from trio_bgp.runtime.peer import Connect, Peer, refuse
 from trio_bgp.runtime.transport import SocketTransport, Transport
 from trio_bgp.session.fsm import State
@@ -29,6 +30,9 @@ REFUSALS: Final = 16
 """Unwanted connections that are told so at the same time; further ones are closed without a word."""
 ACCEPT_ERROR_SECONDS: Final = 0.1
 RESTART_SECONDS: Final = 5.0
+UNKNOWN_RATE: Final = 5.0
+"""Connections from unknown addresses that are answered and logged in a second; others are closed without a word."""
+UNKNOWN_BURST: Final = 20.0
 """How long a peer whose tasks crashed is left alone."""
 
 
@@ -77,7 +81,10 @@ class Speaker:
         self._forwarder_scope = trio.CancelScope(shield=True)
         self._stopping = trio.Event()
         self._stop_text = ""
+        self._leaving = False
+        self._silent = False
         self._refusals = 0
+        self._unknown = RateLimit(UNKNOWN_RATE, UNKNOWN_BURST)
 
     async def run(self, *, task_status: trio.TaskStatus[list[Endpoint]] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled or until `shutdown` has done its work.
@@ -106,7 +113,10 @@ class Speaker:
                         await trio.lowlevel.checkpoint()
                         task_status.started([_endpoint(listener) for listener in listeners])
                         await self._stopping.wait()
-                        self._stop_peers()
+                        if self._silent:
+                            peers.cancel_scope.cancel()
+                        else:
+                            self._stop_peers()
                         peers.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
                 finally:
                     self._forwarder_scope.cancel()
@@ -117,8 +127,28 @@ class Speaker:
                 listener.close()
 
     def shutdown(self, text: str = "") -> None:
-        """Stop gracefully: Cease/Administrative Shutdown with `text` (RFC 9003) to every peer, then `run` returns."""
+        """Stop gracefully: Cease/Administrative Shutdown with `text` (RFC 9003) to every peer, then `run` returns.
+
+        With `graceful_shutdown_time` all routes are first announced with GRACEFUL_SHUTDOWN for so long (RFC 8326); a
+        second call ends that time.
+        """
         self._stop_text = text
+        seconds = self.settings.speaker.graceful_shutdown_time
+        if not seconds or self._leaving or self._nursery is None:
+            self._stopping.set()
+            return
+        self._leaving = True
+        logger.info("speaker.graceful_shutdown seconds=%d", seconds)
+        self.forwarder.mark_graceful_shutdown()
+        self._nursery.start_soon(self._stop_after, seconds)
+
+    def stop_for_restart(self) -> None:
+        """End all connections without a word, so that peers keep our routes (RFC 4724), then `run` returns."""
+        self._silent = True
+        self._stopping.set()
+
+    async def _stop_after(self, seconds: float) -> None:
+        await trio.sleep(seconds)
         self._stopping.set()
 
     def accept(self, transport: Transport) -> None:
@@ -131,6 +161,11 @@ class Speaker:
         if peer is None or peer.finished:
             peer = self._dynamic(address)
         if peer is None:
+            if not self._unknown.allow(trio.current_time()):
+                transport.abort()
+                return
+            if refused := self._unknown.take_refused():
+                logger.warning("connection.refused cause='%d more were not logged'", refused)
             logger.warning("connection.refused address=%s cause='no such peer is configured'", address)
             self._refuse(transport, CeaseSubcode.CONNECTION_REJECTED)
             return
@@ -218,6 +253,8 @@ class Speaker:
         if not ranges:
             return None
         settings = max(ranges, key=lambda each: 0 if each.range is None else each.range.prefixlen)
+        if sum(peer.settings is settings for peer in self.peers.values()) >= settings.max_peers:
+            return None
         return self._add(settings, f"{settings.name}/{address}", address, dynamic=True)
 
     def _refuse(self, transport: Transport, subcode: CeaseSubcode) -> None:

@@ -170,6 +170,8 @@ class Close:
     """To be sent as the last message."""
     received: Notification | None = None
     """What the peer said, if it ended the session."""
+    manual: bool = False
+    """We were told to end it."""
 
 
 Output = Dial | Send | Established | Close

@@ -218,10 +218,15 @@ class Session:
     def _stop(self, event: Event, now: float) -> None:
         if not isinstance(event, ManualStop):
             raise AssertionError(event)
-        self._close(f"stopped: {event.notification}", event.notification)
+        notification = event.notification
+        if self.negotiated is not None and self.negotiated.notification_restart:
+            # RFC 8538, section 3.1: the peer would keep our routes otherwise.
+            data = bytes((notification.code, notification.subcode)) + notification.data
+            notification = Notification(ErrorCode.CEASE, CeaseSubcode.HARD_RESET, data)
+        self._close(f"stopped: {event.notification}", notification, manual=True)
 
     def _stop_quietly(self, event: Event, now: float) -> None:
-        self._close("stopped")
+        self._close("stopped", manual=True)
 
     def _error(self, event: Event, now: float) -> None:
         if not isinstance(event, MessageError):
@@ -236,6 +241,10 @@ class Session:
             raise AssertionError(event)
         notification = event.notification
         reason = f"the peer sent {notification}"
+        hard_reset = (notification.code, notification.subcode) == (ErrorCode.CEASE, CeaseSubcode.HARD_RESET)
+        if hard_reset and len(notification.data) >= 2:
+            # RFC 8538, section 3.1: what it is for is inside.
+            notification = Notification(notification.data[0], notification.data[1], notification.data[2:])
         if notification.code == ErrorCode.CEASE and notification.subcode in (
             CeaseSubcode.ADMINISTRATIVE_SHUTDOWN,
             CeaseSubcode.ADMINISTRATIVE_RESET,
@@ -243,7 +252,7 @@ class Session:
             text = read_shutdown_communication(notification.data)
             if text is not None:
                 reason += f" saying {text!r}"
-        self._close(reason, received=notification)
+        self._close(reason, received=event.notification)
 
     def _lost(self, event: Event, now: float) -> None:
         if not isinstance(event, TcpConnectionFails):
@@ -254,7 +263,12 @@ class Session:
         pass
 
     def _close(
-        self, reason: str, notification: Notification | None = None, *, received: Notification | None = None
+        self,
+        reason: str,
+        notification: Notification | None = None,
+        *,
+        received: Notification | None = None,
+        manual: bool = False,
     ) -> None:
         if self.state is not State.ESTABLISHED:
             self.failures += 1
@@ -263,7 +277,7 @@ class Session:
         self._hold_deadline = inf
         self._keepalive_deadline = inf
         self._send_hold_deadline = inf
-        self._outputs.append(Close(reason, notification, received))
+        self._outputs.append(Close(reason, notification, received, manual))
 
     def _restart_connect_retry(self, now: float) -> None:
         self._connect_retry_deadline = now + self.retry_delay()

@@ -1,5 +1,6 @@
 """From two OPEN messages to what both sides may do (RFC 4271 section 6.2, RFC 5492)."""
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 
 import attrs
@@ -63,6 +64,12 @@ class Negotiated:
     """Families whose next hop may be of another address family, and that one's AFI; offered by both (RFC 8950)."""
     long_lived_graceful_restart: bool = False
     """The peer announced it (RFC 9494)."""
+    long_lived_families: Mapping[Family, int] = attrs.field(factory=dict)
+    """For which families, and for how many seconds its stale routes may be kept; empty unless we announced it too."""
+    long_lived_forwarding: frozenset[Family] = frozenset()
+    """Of these, those whose forwarding state it has preserved."""
+    notification_restart: bool = False
+    """Both announced that a NOTIFICATION other than Hard Reset does not end a graceful restart (RFC 8538)."""
     external: bool = True
     capabilities: tuple[Capability, ...] = ()
     """All of the peer's."""
@@ -92,8 +99,19 @@ def make_open(speaker: SpeakerSettings, peer: PeerSettings) -> Open:
         capabilities.append(ExtendedNextHop(entries))
     if peer.bgp_role is not None:
         capabilities.append(BgpRole(peer.bgp_role.value))
-    # No family and no time: we only say that we send End-of-RIB and understand it (RFC 4724, section 3).
-    capabilities.append(GracefulRestart(restarting=False, notification=False, restart_time=0, families=()))
+    # Without family and time it says that we send End-of-RIB and keep others' routes (RFC 4724, section 3).
+    preserved = tuple((family, True) for family in peer.families) if speaker.restart_time else ()
+    capabilities.append(
+        GracefulRestart(
+            restarting=speaker.restarting and bool(preserved),
+            notification=peer.graceful_restart,
+            restart_time=speaker.restart_time,
+            families=preserved,
+        )
+    )
+    if peer.long_lived_stale_time:
+        stale = tuple((family, True, peer.long_lived_stale_time) for family in peer.families)
+        capabilities.append(LongLivedGracefulRestart(stale))
     if speaker.hostname:
         capabilities.append(Fqdn(speaker.hostname))
     return Open(
@@ -145,6 +163,12 @@ def negotiate(speaker: SpeakerSettings, peer: PeerSettings, local: Open, remote:
         )
 
     graceful = next((each for each in remote.capabilities if isinstance(each, GracefulRestart)), None)
+    long_lived = [
+        entry
+        for capability in remote.capabilities
+        if isinstance(capability, LongLivedGracefulRestart)
+        for entry in capability.families
+    ]
     return Negotiated(
         peer_as=remote.peer_as,
         bgp_identifier=remote.bgp_identifier,
@@ -158,7 +182,12 @@ def negotiate(speaker: SpeakerSettings, peer: PeerSettings, local: Open, remote:
         enhanced_route_refresh=both(EnhancedRouteRefresh),
         graceful_restart=graceful,
         role=next((each.role for each in remote.capabilities if isinstance(each, BgpRole)), None),
-        long_lived_graceful_restart=any(isinstance(each, LongLivedGracefulRestart) for each in remote.capabilities),
+        long_lived_graceful_restart=bool(long_lived),
+        long_lived_families={family: seconds for family, _, seconds in long_lived if family in families}
+        if peer.long_lived_stale_time
+        else {},
+        long_lived_forwarding=frozenset(family for family, forwarding, _ in long_lived if forwarding),
+        notification_restart=peer.graceful_restart and graceful is not None and graceful.notification,
         extended_next_hop=frozenset(_extended_next_hops(local) & _extended_next_hops(remote)),
         external=external,
         capabilities=remote.capabilities,

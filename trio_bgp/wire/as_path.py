@@ -93,7 +93,7 @@ def two_octet_paths(value: bytes) -> tuple[bytes, bytes | None]:
     Raises:
         ValueError: as `decode_as_path`.
     """
-    if value and value[0] == SegmentType.AS_SEQUENCE and len(value) == 2 + 4 * value[1]:
+    if len(value) > 2 and value[0] == SegmentType.AS_SEQUENCE and len(value) == 2 + 4 * value[1]:
         # Nearly all paths are one sequence: no segment is taken apart.
         count = value[1]
         wide = struct.unpack(f">{count}I", value[2:])
@@ -131,16 +131,18 @@ def merge_as4_path(as_path: Sequence[Segment], as4_path: Sequence[Segment]) -> l
     merged: list[Segment] = []
     for kind, numbers in as_path:
         if kind not in (SegmentType.AS_SET, SegmentType.AS_SEQUENCE):
-            # Confederation segments lead the path (RFC 5065, section 4.1); they count nothing and stay.
-            if merged and not keep:
-                break
+            # They count nothing, and stay if they lead or are next to what stays.
             merged.append((kind, numbers))
             continue
         if not keep:
             break
         if kind == SegmentType.AS_SEQUENCE:
+            whole = len(numbers)
             numbers = numbers[:keep]
             keep -= len(numbers)
+            if len(numbers) < whole:
+                merged.append((kind, numbers))
+                break
         else:
             keep -= 1
         merged.append((kind, numbers))

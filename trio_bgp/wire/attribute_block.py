@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from trio_bgp.wire.as_path import decode_as_path, encode_as_path, merge_as4_path, two_octet_paths
 from trio_bgp.wire.numbers import AS_TRANS, FLAG_EXTENDED_LENGTH, FLAG_OPTIONAL, FLAG_TRANSITIVE, AttributeType
 
-__all__ = ["encode_attribute", "narrow", "walk", "widen"]
+__all__ = ["add_community", "encode_attribute", "narrow", "walk", "widen", "without"]
 
 _OPTIONAL_TRANSITIVE = FLAG_OPTIONAL | FLAG_TRANSITIVE
 
@@ -35,6 +35,29 @@ def walk(octets: bytes) -> Iterator[tuple[int, int, int, int]]:
             following = value + octets[position + 2]
         yield flags, octets[position + 1], value, following
         position = following
+
+
+def add_community(octets: bytes, community: bytes) -> bytes:
+    """A block with one more of COMMUNITIES (RFC 1997; four octets); the same object if it has that one."""
+    position = 0
+    for flags, kind, start, end in walk(octets):
+        if kind == AttributeType.COMMUNITIES:
+            value = octets[start:end]
+            if community in [value[at : at + 4] for at in range(0, len(value), 4)]:
+                return octets
+            return octets[:position] + encode_attribute(flags, kind, value + community) + octets[end:]
+        position = end
+    return octets + encode_attribute(_OPTIONAL_TRANSITIVE, AttributeType.COMMUNITIES, community)
+
+
+def without(octets: bytes, attribute_type: int) -> bytes:
+    """A block without the attribute of a type."""
+    position = 0
+    for _, kind, _, end in walk(octets):
+        if kind == attribute_type:
+            return octets[:position] + octets[end:]
+        position = end
+    return octets
 
 
 def narrow(octets: bytes) -> bytes:

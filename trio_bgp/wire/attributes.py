@@ -207,7 +207,7 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
     parsed.asn4 = asn4 = context.asn4
     position = 0
     end = len(octets)
-    seen = 0
+    seen = gone = 0
     while position < end:
         value = position + 3
         if value > end:
@@ -227,7 +227,7 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
             _withdraw(parsed, kind, f"attribute {kind} exceeds the path attributes", octets[position:])
             break
         bit = 1 << kind
-        if seen & bit:
+        if (seen | gone) & bit:
             _duplicate(parsed, kind, position, following)
             position = following
             continue
@@ -276,6 +276,7 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
             _multiprotocol(parsed, kind, octets, position, value, following, context)
         elif not _other(parsed, kind, octets[value:following], context):
             seen &= ~bit
+            gone |= bit
             parsed.cuts += ((position, following),)
         position = following
     parsed.seen = seen
@@ -295,7 +296,7 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
 
 def is_host(next_hop: bytes | None) -> bool:
     """Whether an IPv4 NEXT_HOP can be a host's address (RFC 4271, section 6.3)."""
-    return next_hop is not None and 0 < next_hop[0] < 224
+    return next_hop is not None and len(next_hop) == 4 and 0 < next_hop[0] < 224
 
 
 def missing_attribute(parsed: Attributes, announces_ipv4: bool, announces_mp: bool) -> TreatAsWithdraw | None:
@@ -458,6 +459,8 @@ def _as4(parsed: Attributes, kind: int, value: bytes, context: AttributeContext)
         return True
     try:
         segments = decode_as_path(value, asn4=True)
+        if not segments:
+            raise ValueError("no segment")
     except ValueError as error:
         return _discard(parsed, kind, f"{name}: {error}", value)
     if any(0 in numbers for _, numbers in segments):

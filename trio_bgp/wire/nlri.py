@@ -249,17 +249,18 @@ def split_key(family: Family, nlri: bytes) -> tuple[bytes, bytes]:
         kind = nlri[0]
         end = 0
         if kind == EVPN_ETHERNET_AUTO_DISCOVERY and len(nlri) == 27:
-            return bytes((kind, 22)) + nlri[2:24], nlri[24:]
+            return bytes((kind, _SPLIT)) + nlri[2:24], nlri[24:]
         if kind == EVPN_MAC_IP and len(nlri) >= 35 and nlri[31] in (0, 32, 128):
             end = 32 + nlri[31] // 8
         elif kind == EVPN_IP_PREFIX and len(nlri) in (36, 60):
             end = 25 + (len(nlri) - 28) // 2
         if 0 < end < len(nlri):
-            # The length octet counts labels that the key does not have.
-            return bytes((kind, end - 12)) + nlri[2:10] + nlri[20:end], nlri[10:20] + nlri[end:]
+            return bytes((kind, _SPLIT)) + nlri[2:10] + nlri[20:end], nlri[10:20] + nlri[end:]
     return nlri, b""
 
 
+_SPLIT: Final = 0xFF
+"""In place of the length octet of an EVPN route that was split: no whole route of its length has that."""
 _EVPN_GATEWAY: Final = {(2, 22): 0, (2, 26): 0, (2, 38): 0, (5, 19): 4, (5, 31): 16}
 """By route type and octets of a key that was split: octets of a gateway between it and the label."""
 
@@ -275,13 +276,11 @@ def join_key(family: Family, key: bytes, extra: bytes | None) -> bytes:
     if family in LABELLED:
         labels = WITHDRAWN_LABEL if extra is None else extra
         return bytes((key[0] + 8 * len(labels),)) + labels + key[1:]
-    if extra == b"":
+    if key[1] != _SPLIT or len(key) == 2 + _SPLIT:
         return key
-    if key[0] == EVPN_ETHERNET_AUTO_DISCOVERY and len(key) == 24:
+    if key[0] == EVPN_ETHERNET_AUTO_DISCOVERY:
         return bytes((1, 25)) + key[2:] + (extra or bytes(3))
-    gateway = _EVPN_GATEWAY.get((key[0], len(key)))
-    if gateway is None:
-        return key
+    gateway = _EVPN_GATEWAY[key[0], len(key)]
     if extra is None:
         extra = bytes(10 + gateway + 3)
     return bytes((key[0], len(key) + len(extra) - 2)) + key[2:10] + extra[:10] + key[10:] + extra[10:]

@@ -4,6 +4,7 @@ Decoding any octets yields a value or one of these three, nothing else: `Notific
 NOTIFICATION; `TreatAsWithdraw` and `AttributeDiscard` (RFC 7606) are kept as values in what the decoder returns.
 """
 
+import re
 from enum import IntEnum
 from typing import Final
 
@@ -130,7 +131,7 @@ def describe(notification: Notification) -> str:
 def _words(value: IntEnum) -> str:
     text = value.name.replace("_", " ").title()
     for short in ("As", "Bgp", "Fsm", "Bfd"):
-        text = text.replace(f"{short} ", f"{short.upper()} ")
+        text = re.sub(rf"\b{short}\b", short.upper(), text)
     return text.replace(" Of ", " of ").replace("De Configured", "De-configured")
 
 

@@ -113,7 +113,7 @@ def encode_open(message: Open) -> bytes:
     size = len(capabilities)
     if not size:
         parameters = b"\0"
-    elif size + 2 <= 254:
+    elif size + 2 <= 255:
         parameters = bytes((size + 2, CAPABILITIES_PARAMETER, size)) + capabilities
     else:
         parameters = (

@@ -121,10 +121,12 @@ def pack_mp_announcement(
         ValueError: the attributes leave no room for an NLRI.
     """
     fixed = afi_of(family).to_bytes(2, "big") + bytes((safi_of(family), len(next_hop))) + next_hop + b"\0"
-    used = EMPTY_LENGTH + len(attributes) + 4 + len(fixed)
+    room = maximum - EMPTY_LENGTH - len(attributes) - 3 - len(fixed)
+    if len(fixed) + room > 255:
+        room -= 1  # for the second octet of length
     return [
         encode_update(b"", _attribute(AttributeType.MP_REACH_NLRI, fixed + nlri) + attributes, b"")
-        for nlri in _fill(nlris, maximum - used, len(attributes))
+        for nlri in _fill(nlris, room, len(attributes))
     ]
 
 
