@@ -197,10 +197,14 @@ class PeerSettings:
     """Likewise, towards the peer."""
     reject_as_set: bool = False
     """Treat routes with AS_SET or AS_CONFED_SET as withdrawn (RFC 9774)."""
+    reject_martians: bool = False
+    """Refuse prefixes that are not for global routing (RFC 6890)."""
     graceful_restart: bool = True
     """Keep the peer's routes while it restarts, as long as it asks for (RFC 4724)."""
     long_lived_stale_time: int = 0
     """Seconds, at most, for which its routes are kept after that, marked stale (RFC 9494); 0: not offered."""
+    bgp_role_strict: bool = False
+    """Refuse a peer that does not say its BGP Role (RFC 9234, section 4.2)."""
     bgp_role: BgpRole | None = None
     """Our role towards this peer (RFC 9234): offered, checked, and ONLY_TO_CUSTOMER obeyed."""
 

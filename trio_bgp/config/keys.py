@@ -329,8 +329,10 @@ GROUP_KEYS: Final = _by_name(
     Key("import", _strings(each.value for each in Policy), _one_of(Policy), setting="import_policy"),
     Key("export", _strings(each.value for each in Policy), _one_of(Policy), setting="export_policy"),
     Key("reject_as_set", BOOLEAN, _boolean),
+    Key("reject_martians", BOOLEAN, _boolean),
     Key("graceful_restart", BOOLEAN, _boolean),
     Key("long_lived_stale_time", "0 to 16777215 seconds", _whole(0, 0xFFFFFF)),
+    Key("bgp_role_strict", BOOLEAN, _boolean),
     Key("bgp_role", '"provider", "customer", "peer", "rs", "rs-client"', _bgp_role),
 )
 """The keys of `[groups.NAME]`."""

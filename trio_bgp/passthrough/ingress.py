@@ -28,7 +28,7 @@ from trio_bgp.rib.path import Lane, Path, PathIdentifiers, PathKey, PathStore
 from trio_bgp.settings import BgpRole, NextHopCheck, SpeakerSettings
 from trio_bgp.wire.attribute_block import add_community, encode_attribute, walk, widen, without
 from trio_bgp.wire.attributes import AttributeContext, Attributes, is_host, missing_attribute, parse_attributes
-from trio_bgp.wire.nlri import KEYED, split_key, split_nlri, split_nlri_add_path
+from trio_bgp.wire.nlri import KEYED, format_nlri, is_martian, split_key, split_nlri, split_nlri_add_path
 from trio_bgp.wire.notification import NotificationError
 from trio_bgp.wire.numbers import (
     FLAG_OPTIONAL,
@@ -38,8 +38,10 @@ from trio_bgp.wire.numbers import (
     AttributeType,
     ErrorCode,
     Family,
+    Safi,
     UpdateMessageErrorSubcode,
     afi_of,
+    safi_of,
 )
 from trio_bgp.wire.update import sections
 
@@ -124,6 +126,7 @@ class Ingress:
             and IPV4_UNICAST not in self._add_path
             and member.settings.imports
             and not self._marks
+            and not member.settings.reject_martians
         )
         self._usual_audience = audience_of_path(member.settings.role, Attributes(), frozenset(), ipv6_next_hop=False)
         attributes = AS_NUMBERS | (ASN4 if negotiated.asn4 else 0) | (EBGP if negotiated.external else 0)
@@ -277,9 +280,19 @@ class Ingress:
             self._withdraw(parts, family, routes)
             return False
         plain = family not in self._add_path and family not in KEYED
+        clean = True
+        refuse = self._member.settings.reject_martians and safi_of(family) in (Safi.UNICAST, Safi.MULTICAST)
         for received, by_extra in self._lanes(family, routes).items():
             lane = self._identifiers.lane(self._member.source, received)
-            for extra, nlris in by_extra.items():
+            for extra, announced in by_extra.items():
+                nlris = announced
+                if refuse and (martians := [nlri for nlri in announced if is_martian(family, nlri)]):
+                    self._report(self._member, f"martian: {format_nlri(family, martians[0])}", rest)
+                    clean = False
+                    parts.append(Part(family, None, martians, lane))
+                    nlris = [nlri for nlri in announced if nlri not in martians]
+                    if not nlris:
+                        continue
                 key: PathKey = (received, next_hop, rest, extra)
                 if plain and next_hop is None:
                     key = rest
@@ -288,7 +301,7 @@ class Ingress:
                     path = self._path(lane, family, key, rest, next_hop, parsed, extra)
                     self._member.source.paths[family][key] = path
                 parts.append(Part(family, path, nlris, lane))
-        return True
+        return clean
 
     def _lanes(self, family: Family, routes: bytes) -> dict[int | None, dict[bytes, list[bytes]]]:
         """Keys of NLRI by received path identifier, then by what the NLRI carry besides the key."""

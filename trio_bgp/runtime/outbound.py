@@ -37,6 +37,11 @@ class Outbound:
         self._closed = False
         self.queued = 0
         """Octets put and not yet sent."""
+        self.octets_put = 0
+        self.octets_taken = 0
+        """Octets put, ever, and of these sent or given up."""
+        self._mark: tuple[float, int] | None = None
+        self._last_lag = 0.0
         self.messages_sent = 0
         self.finished = trio.Event()
         """Set when the write task has ended."""
@@ -49,8 +54,16 @@ class Outbound:
             if item.__class__ is not bytes:
                 item.release()  # type: ignore[union-attr]
             return
-        self.queued += len(item)
+        size = len(item)
+        self.queued += size
+        self.octets_put += size
+        if self._mark is None:
+            self._mark = (trio.current_time(), self.octets_put)
         self._put.send_nowait(item)
+
+    def lag(self, now: float) -> float:
+        """Seconds that octets wait here until the system takes them: of a sample, the last or one still waiting."""
+        return self._last_lag if self._mark is None else max(self._last_lag, now - self._mark[0])
 
     def close(self) -> None:
         """Take no more; `run` returns when what is queued has been sent."""
@@ -101,6 +114,10 @@ class Outbound:
                         item.release()
                 taken.clear()
                 self.queued -= size
+                self.octets_taken += size
+                if self._mark is not None and self.octets_taken >= self._mark[1]:
+                    self._last_lag = trio.current_time() - self._mark[0]
+                    self._mark = None
                 if self.drained is not None:
                     self.drained()
         finally:

@@ -51,6 +51,10 @@ class PeerStatistics:
     queued: int
     """Octets waiting to be sent."""
     behind: bool
+    lag: float
+    """Seconds that octets wait to be sent, of a sample."""
+    detached: int
+    """How often the peer fell behind."""
 
 
 class Speaker:
@@ -182,8 +186,10 @@ class Speaker:
     def statistics(self) -> list[PeerStatistics]:
         """A snapshot of every peer."""
         found = []
+        now = trio.current_time()
         for peer in self.peers.values():
-            member = next((each.member for each in peer.connections if each.member is not None), None)
+            connection = next((each for each in peer.connections if each.member is not None), None)
+            member = None if connection is None else connection.member
             found.append(
                 PeerStatistics(
                     name=peer.name,
@@ -196,6 +202,8 @@ class Speaker:
                     prefixes=0 if member is None else sum(member.source.prefixes.values()),
                     queued=0 if member is None else member.outbound.queued,
                     behind=member is not None and member.behind is not None,
+                    lag=0.0 if connection is None else connection.outbound.lag(now),
+                    detached=0 if member is None else member.detached,
                 )
             )
         return found

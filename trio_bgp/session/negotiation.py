@@ -144,7 +144,7 @@ def negotiate(speaker: SpeakerSettings, peer: PeerSettings, local: Open, remote:
             reason=f"the peer has our BGP Identifier {IPv4Address(remote.bgp_identifier)}",
         )
     if peer.bgp_role is not None:
-        _check_role(peer.bgp_role, remote)
+        _check_role(peer.bgp_role, remote, strict=peer.bgp_role_strict)
     offered = {capability.family for capability in remote.capabilities if isinstance(capability, Multiprotocol)}
     if not offered:
         offered = {IPV4_UNICAST}  # RFC 4760, section 8: without the capability a peer speaks IPv4 unicast
@@ -219,12 +219,12 @@ def _extended_next_hops(message: Open) -> set[tuple[Family, int]]:
     }
 
 
-def _check_role(ours: Role, remote: Open) -> None:
-    """RFC 9234, section 4.2; a peer that says nothing is taken (not strict mode)."""
+def _check_role(ours: Role, remote: Open, *, strict: bool) -> None:
+    """RFC 9234, section 4.2."""
     said = {each.role for each in remote.capabilities if isinstance(each, BgpRole)}
-    if said and said != {ours.other.value}:
+    if (said or strict) and said != {ours.other.value}:
         raise NotificationError(
             ErrorCode.OPEN_MESSAGE_ERROR,
             OpenMessageErrorSubcode.ROLE_MISMATCH,
-            reason=f"the peer's BGP Role is {sorted(said)}, ours is {ours.name} ({ours.value})",
+            reason=f"the peer's BGP Role is {sorted(said) or 'not said'}, ours is {ours.name} ({ours.value})",
         )

@@ -6,7 +6,7 @@ not code.
 
 from collections.abc import Mapping
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
 from trio_bgp.wire import numbers
@@ -18,6 +18,7 @@ __all__ = [
     "KEYED",
     "Framing",
     "format_nlri",
+    "is_martian",
     "join_key",
     "prefix_octets",
     "split_key",
@@ -284,6 +285,38 @@ def join_key(family: Family, key: bytes, extra: bytes | None) -> bytes:
     if extra is None:
         extra = bytes(10 + gateway + 3)
     return bytes((key[0], len(key) + len(extra) - 2)) + key[2:10] + extra[:10] + key[10:] + extra[10:]
+
+
+_MARTIANS: Final = tuple(
+    (family, length, int.from_bytes(network.network_address.packed, "big") >> (network.max_prefixlen - length))
+    for family, text in (
+        (Afi.IPV4, "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24"),
+        (Afi.IPV4, "192.0.2.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4"),
+        (Afi.IPV6, "2001:2::/48 2001:10::/28 2001:db8::/32 3fff::/20"),
+    )
+    for network in map(ip_network, text.split())
+    for length in (network.prefixlen,)
+)
+"""Special-purpose prefixes that are not for global routing (RFC 6890 and its registries)."""
+
+
+def is_martian(family: Family, nlri: bytes) -> bool:
+    """Whether a unicast or multicast prefix must not be routed globally.
+
+    The default route and the blocks of multicast are not; of IPv6 everything else outside of 2000::/3 is.
+    """
+    afi = afi_of(family)
+    bits = nlri[0]
+    if not bits:
+        return False
+    width = 32 if afi == Afi.IPV4 else 128
+    value = int.from_bytes(nlri[1:].ljust(width // 8, b"\0"), "big")
+    if afi == Afi.IPV6 and value >> 125 != 1 and value >> 120 != 0xFF:
+        return True
+    return any(
+        its_afi == afi and bits >= length and value >> (width - length) == prefix
+        for its_afi, length, prefix in _MARTIANS
+    )
 
 
 def prefix_octets(network: IPv4Network | IPv6Network) -> bytes:
