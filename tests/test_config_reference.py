@@ -10,8 +10,8 @@ import tomli
 
 from tests.test_config import PEER
 from trio_bgp.config import ConfigError, load_settings, parse_settings
-from trio_bgp.config.keys import FAMILY_KEYS, GROUP_KEYS, LOG_KEYS, PEER_KEYS, SPEAKER_KEYS, Key
-from trio_bgp.settings import AddPathSettings, LogSettings, PeerSettings, SpeakerSettings
+from trio_bgp.config.keys import CONTROL_KEYS, FAMILY_KEYS, GROUP_KEYS, LOG_KEYS, PEER_KEYS, SPEAKER_KEYS, Key
+from trio_bgp.settings import AddPathSettings, ControlSettings, LogSettings, PeerSettings, SpeakerSettings
 from trio_bgp.wire.numbers import FAMILIES, IPV4_UNICAST, IPV6_UNICAST, family_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +21,13 @@ REFERENCE = ROOT / "docs" / "reference" / "configuration.md"
 
 def section_keys() -> dict[str, set[str]]:
     """The supported keys of each kind of table."""
-    tables = {"speaker": SPEAKER_KEYS, "peers": PEER_KEYS, "groups": GROUP_KEYS, "log": LOG_KEYS}
+    tables = {
+        "speaker": SPEAKER_KEYS,
+        "peers": PEER_KEYS,
+        "groups": GROUP_KEYS,
+        "log": LOG_KEYS,
+        "control": CONTROL_KEYS,
+    }
     return {name: set(keys) for name, keys in tables.items()}
 
 
@@ -49,6 +55,7 @@ KINDS: list[tuple[str, dict[str, Key], type[attrs.AttrsInstance]]] = [
     ("[speaker]", dict(SPEAKER_KEYS), SpeakerSettings),
     ("[[peers]]", dict(PEER_KEYS), PeerSettings),
     ("[log]", dict(LOG_KEYS), LogSettings),
+    ("[control]", dict(CONTROL_KEYS), ControlSettings),
 ]
 
 
@@ -122,6 +129,7 @@ def test_the_example_has_every_key_with_a_comment_and_no_other() -> None:
     keys = section_keys()
     assert seen["speaker"] == keys["speaker"]
     assert seen["log"] == keys["log"]
+    assert seen["control"] == keys["control"]
     assert seen["peers"] | seen["groups"] == keys["peers"]
     assert seen["groups"] <= keys["groups"]
     for name, number in first.items():

@@ -7,11 +7,26 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "trio_bgp"
-ORDER = [{"wire"}, {"settings"}, {"session", "rib"}, {"passthrough"}, {"runtime"}, {"config", "log"}, {"cli"}]
+ORDER = [
+    {"wire"},
+    {"settings"},
+    {"session", "rib"},
+    {"passthrough"},
+    {"runtime"},
+    {"config", "log"},
+    {"testing"},
+    {"control"},
+    {"cli"},
+]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms} | {"__main__": len(ORDER)}
 BANNED = {"trio", "asyncio", "logging", "os", "random", "select", "selectors", "socket", "threading", "time"}
 """What a room left of `runtime` must not import: it has no tasks, no clock, no log and no sockets."""
-HOMES = {"trio": {"runtime", "cli"}, "tomli": {"config"}, "tomllib": set[str](), "importlib": {"cli"}}
+HOMES = {
+    "trio": {"runtime", "testing", "control", "cli"},
+    "tomli": {"config"},
+    "tomllib": set[str](),
+    "importlib": {"cli", "control"},
+}
 """Modules that only these rooms import."""
 
 

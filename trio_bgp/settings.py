@@ -17,6 +17,7 @@ from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family
 __all__ = [
     "AddPathSettings",
     "BgpRole",
+    "ControlSettings",
     "Endpoint",
     "LogFormat",
     "LogSettings",
@@ -260,9 +261,20 @@ class LogSettings:
 
 
 @attrs.frozen(kw_only=True)
+class ControlSettings:
+    """How the daemon is asked and told while it runs."""
+
+    socket: str | None = None
+    """Path of the Unix socket for commands; None: none."""
+    listen: tuple[Endpoint, ...] = ()
+    """Addresses of the looking glass, over HTTP: it only shows."""
+
+
+@attrs.frozen(kw_only=True)
 class Settings:
     """A whole configuration."""
 
     speaker: SpeakerSettings
     peers: tuple[PeerSettings, ...] = ()
     log: LogSettings = LogSettings()
+    control: ControlSettings = ControlSettings()

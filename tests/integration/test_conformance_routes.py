@@ -1,6 +1,6 @@
 """What a whole daemon makes of routes by role, width of AS numbers, path identifiers and refreshes.
 
-The rows of the conformance table that are not about one wrong UPDATE: AS4, RR, AP, RF, GR, RO, PO. Names or ids say which.
+The rows of the conformance table that are not about one wrong UPDATE: AS4, RR, AP, RF, GR, RO, PO. Names say which.
 """
 
 import contextlib
@@ -83,7 +83,7 @@ async def test_as4_1_a_new_peer_never_gets_the_old_attributes(autojump_clock: Mo
 async def test_as4_2_an_aggregator_for_an_old_peer(
     asn: int, old: bytes, truth: bool, autojump_clock: MockClock
 ) -> None:
-    """AS4-2, AS4-3: AS_TRANS in AGGREGATOR and the truth in AS4_AGGREGATOR where it does not fit, else only the former."""
+    """AS4-2, AS4-3: AS_TRANS in AGGREGATOR, the truth in AS4_AGGREGATOR where it does not fit, else only the former."""
     aggregator = attribute(0xC0, 7, asn.to_bytes(4, "big") + b"\x0a\0\0\1")
     async with network(peer_settings(1), peer_settings(2), p2={"asn4": False}) as (the_lab, (one, two)):
         await one.say(announce(A, by=(65001,), more=aggregator))
@@ -155,7 +155,7 @@ async def test_rr_4_who_hears_of_whom(autojump_clock: MockClock) -> None:
 async def test_rr_6_of_equal_paths_the_shorter_cluster_list_wins(
     order: tuple[int, int], autojump_clock: MockClock
 ) -> None:
-    """RR-6: with equal ORIGINATOR_ID the path reflected less often, whoever said it first and has the lower identifier."""
+    """RR-6: with equal ORIGINATOR_ID the path reflected less often, whoever said it first or has the lower one."""
     origin = attribute(0x80, 9, b"\x09\x09\x09\x09")
     said = {
         1: announce(A, more=LOCAL_PREF + origin + attribute(0x80, 10, b"\1\1\1\1\2\2\2\2")),
@@ -183,7 +183,7 @@ async def test_rr_6_of_equal_paths_the_lower_originator_wins(order: tuple[int, i
 
 
 async def test_rr_7_nothing_internal_leaves_the_as(autojump_clock: MockClock) -> None:
-    """RR-7: towards an external peer: no ORIGINATOR_ID, CLUSTER_LIST, LOCAL_PREF, MED; our AS in front, our next hop."""
+    """RR-7: to an external peer: no ORIGINATOR_ID, CLUSTER_LIST, LOCAL_PREF, MED; our AS in front, our next hop."""
     more = MED + LOCAL_PREF + attribute(0x80, 9, b"\x09\x09\x09\x09") + attribute(0x80, 10, b"\1\1\1\1")
     async with network(internal(1), external(2)) as (the_lab, (one, two)):
         await one.say(announce(A, by=(64999,), more=more))

@@ -140,7 +140,12 @@ def test_gtsm_refuses(dials: bool, tmp_path: Path) -> None:
     ):
         first.announce(V4)
         wait_for(second.established, bool)
-        refused(server, first, "TCPMinTTLDrop")
+        if dials:
+            refused(server, first, "TCPMinTTLDrop")
+        else:
+            # The SYN tells, before the kernel is asked to drop anything.
+            wait_for(server.log, lambda log: "GTSM: it came with a TTL of 1, at least 255 is needed" in log)
+            assert "peer.established name=p1 " not in server.log()
         assert second.routes(4) == {}
 
 

@@ -14,13 +14,45 @@ COMMANDS: Final[Mapping[str, str]] = {
     "run": "run the daemon in the foreground",
     "check": "check a configuration file",
     "demo": "watch a route server forward a realistic table",
+    "show": "show peers, routes, groups or memory of a running daemon",
+    "explain": "say why a peer gets which paths to a prefix",
+    "tail": "print received UPDATEs as they come",
+    "top": "watch peers, rates and the share forwarded unchanged",
+    "clear": "end a peer's session, or ask for or send its routes again",
+    "shutdown": "end a peer's session and keep it down",
+    "enable": "let a peer that was shut down have sessions again",
+    "announce": "announce a route of our own",
+    "withdraw": "withdraw a route of our own",
+    "wait": "wait until a peer is up, has sent all, or has announced a prefix",
+    "dump": "write all routes as an MRT file",
+    "diff": "say what a reload would change",
+    "reload": "take over the changed configuration file",
 }
-"""Each command is a module of its name in this folder, imported only when it is the one: `check` needs no trio."""
+"""The commands. The module of one is imported only when it is the one."""
+MODULES: Final[Mapping[str, str]] = {
+    "explain": "show",
+    "top": "tail",
+    **dict.fromkeys(("clear", "shutdown", "enable", "announce", "withdraw", "wait", "dump", "diff", "reload"), "steer"),
+}
+"""The module in this folder where it is not of the command's name; it has `add_NAME_parser` then."""
 
 EPILOG: Final = """examples:
   trio-bgp demo                      watch a route server forward a realistic table
   trio-bgp check config.toml         is the configuration right?
   trio-bgp run config.toml           run the daemon in the foreground
+  trio-bgp show peers                who is up
+  trio-bgp explain 10.0.0.0/8 as1    why does as1 get that route?
+  trio-bgp tail --from as1           what as1 sends, as it comes
+  trio-bgp top                       peers and rates, live
+  trio-bgp clear as1 soft in         ask as1 for its routes again
+  trio-bgp shutdown as1 "new card"   end its session, telling it why
+  trio-bgp enable as1                and let it come back
+  trio-bgp announce 10.0.0.0/8 --next-hop 192.0.2.9
+  trio-bgp withdraw 10.0.0.0/8       what was announced
+  trio-bgp wait as1 established      for scripts
+  trio-bgp dump mrt routes.mrt       all routes, for bgpdump
+  trio-bgp diff                      what a reload would change
+  trio-bgp reload                    take over the changed file
   trio-bgp run --help                what a command takes
 
 exit status: 0 all is well, 1 something went wrong, 2 the command line is wrong
@@ -44,7 +76,8 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name == command:
-            import_module(f"trio_bgp.cli.{name}").add_parser(subparsers)
+            module = import_module(f"trio_bgp.cli.{MODULES.get(name, name)}")
+            getattr(module, f"add_{name}_parser" if name in MODULES else "add_parser")(subparsers)
         else:
             subparsers.add_parser(name, help=summary)
     return parser

@@ -5,17 +5,19 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
 
 from trio_bgp import __version__, log
 from trio_bgp.config import ConfigError, load_settings
+from trio_bgp.config.diff import compare
+from trio_bgp.control.server import default_socket, serve
 from trio_bgp.runtime.speaker import Speaker
-from trio_bgp.settings import Settings
+from trio_bgp.settings import ControlSettings, Endpoint, Settings
 
 __all__ = ["add_parser", "run"]
 
@@ -80,9 +82,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, path: Path) -> None:
     speaker = Speaker(settings)
+    control = settings.control
+    named = control.socket is not None
+    if not named:
+        control = attrs.evolve(control, socket=default_socket())
+
+    def reload(apply: bool, other: str | None) -> dict[str, Any]:
+        return _reload(speaker, Path(other) if other else path, apply=apply)
+
     async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
-            nursery.start_soon(_watch_signals, speaker, signals, nursery.cancel_scope)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP) as signals:
+            nursery.start_soon(_watch_signals, speaker, signals, nursery.cancel_scope, path)
             endpoints = await nursery.start(_run_speaker, speaker, nursery.cancel_scope)
             logger.info(
                 "speaker.started version=%s config=%s as=%d listen=%s peers=%d",
@@ -92,7 +102,42 @@ async def _serve(settings: Settings, path: Path) -> None:
                 ",".join(map(str, endpoints)) or "-",
                 len(settings.peers),
             )
+            try:
+                shown = await nursery.start(_serve_control, speaker, control, reload)
+            except* OSError as group:
+                # A default that is taken is no reason to stop; what the configuration names is.
+                if named or control.listen:
+                    raise
+                logger.warning("control.failed cause=%r", str(_leaves(group)[0]))
+            else:
+                logger.info("control.started socket=%s listen=%s", control.socket, ",".join(map(str, shown)) or "-")
             await trio.sleep_forever()
+
+
+async def _serve_control(
+    speaker: Speaker,
+    control: ControlSettings,
+    reload: Callable[[bool, str | None], dict[str, Any]],
+    task_status: trio.TaskStatus[list[Endpoint]],
+) -> None:
+    await serve(speaker, control, reload, task_status=task_status)
+
+
+def _reload(speaker: Speaker, path: Path, *, apply: bool) -> dict[str, Any]:
+    """What a configuration would change; with `apply` it does. A wrong one, or one that needs a restart, does not."""
+    try:
+        new = load_settings(path)
+    except ConfigError as error:
+        logger.warning("config.wrong problems=%d", len(str(error).splitlines()))
+        return {"error": str(error)}
+    found = compare(speaker.settings, new)
+    if apply and found.needs_restart:
+        logger.warning("config.needs_restart settings=%s", ",".join(found.needs_restart))
+        return {"error": "nothing was changed; needs a restart: " + ", ".join(found.needs_restart)}
+    if apply:
+        speaker.reconfigure(new, found.peers)
+        logger.info("config.reloaded changes=%d", len(found.peers))
+    return {"changes": found.lines(), "applied": apply}
 
 
 async def _run_speaker(speaker: Speaker, scope: trio.CancelScope, task_status: trio.TaskStatus[object]) -> None:
@@ -101,10 +146,17 @@ async def _run_speaker(speaker: Speaker, scope: trio.CancelScope, task_status: t
     scope.cancel()
 
 
-async def _watch_signals(speaker: Speaker, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+async def _watch_signals(speaker: Speaker, signals: AsyncIterator[int], scope: trio.CancelScope, path: Path) -> None:
     stopping = False
     async for number in signals:
         name = signal.Signals(number).name
+        if number == signal.SIGHUP:
+            found = _reload(speaker, path, apply=True)
+            for line in found.get("changes", ()):
+                logger.info("config.change %s", line)
+            for line in found.get("error", "").splitlines():
+                logger.error("config.refused %s", line)
+            continue
         if stopping:
             logger.warning("speaker.aborted signal=%s", name)
             scope.cancel()

@@ -24,6 +24,7 @@ from trio_bgp.wire.numbers import AS_TRANS, FAMILIES, Family
 
 __all__ = [
     "BGP_PORT",
+    "CONTROL_KEYS",
     "FAMILY_KEYS",
     "GROUP_KEYS",
     "LOG_KEYS",
@@ -111,6 +112,12 @@ def _duration(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 86400:
         raise UnacceptableError
     return float(value)
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value.encode()) <= 100 or "\0" in value:
+        raise UnacceptableError
+    return value
 
 
 def _name(value: object) -> str:
@@ -348,6 +355,17 @@ LOG_KEYS: Final = _by_name(
     Key("level", _strings(LOG_LEVELS), _level),
     Key("format", _strings(form.value for form in LogFormat), _one_of(LogFormat)),
 )
+CONTROL_KEYS: Final = _by_name(
+    Key("socket", "a path of 1 to 100 octets", _path),
+    Key(
+        "listen",
+        'an array of addresses with ports, as in ["127.0.0.1:8179"]',
+        _endpoint,
+        array=True,
+        empty=True,
+    ),
+)
+"""The keys of `[control]`."""
 FAMILY_KEYS: Final = _by_name(
     Key("afi", "1 to 65535", _whole(1, 0xFFFF)),
     Key("safi", "1 to 255", _whole(1, 0xFF)),

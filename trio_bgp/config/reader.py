@@ -10,6 +10,7 @@ import tomli
 
 from trio_bgp.config.keys import (
     BGP_PORT,
+    CONTROL_KEYS,
     FAMILY_KEYS,
     GROUP_KEYS,
     LOG_KEYS,
@@ -20,13 +21,22 @@ from trio_bgp.config.keys import (
 )
 from trio_bgp.config.lines import KeyPath, line_of, locate
 from trio_bgp.config.problems import ConfigError, Problem, did_you_mean, dotted, nearest, printable, shown
-from trio_bgp.settings import Endpoint, LogSettings, NextHop, PeerSettings, Role, Settings, SpeakerSettings
+from trio_bgp.settings import (
+    ControlSettings,
+    Endpoint,
+    LogSettings,
+    NextHop,
+    PeerSettings,
+    Role,
+    Settings,
+    SpeakerSettings,
+)
 from trio_bgp.wire.nlri import Framing
 from trio_bgp.wire.numbers import FAMILIES, Family, family, family_name
 
 __all__ = ["load_settings", "parse_settings"]
 
-TABLES: Final = ("speaker", "groups", "peers", "log", "families")
+TABLES: Final = ("speaker", "groups", "peers", "log", "control", "families")
 MAXIMUM_OCTETS: Final = 16 * 1024 * 1024
 """Of a file: enough for tens of thousands of peers, and an end to reading /dev/zero."""
 CONNECT_KEYS: Final = ("port", "local_address", "connect_retry_time")
@@ -126,6 +136,7 @@ class _Reader:
         speaker = self.table(("speaker",), self.document.get("speaker", {}), SPEAKER_KEYS)
         self.require(("speaker",), self.document.get("speaker", {}), SPEAKER_KEYS, "local_as", "bgp_identifier")
         log = self.table(("log",), self.document.get("log", {}), LOG_KEYS)
+        control = self.table(("control",), self.document.get("control", {}), CONTROL_KEYS)
         peers = self.peers(self.groups())
         self.unique(peers, "name")
         self.unique(peers, "address")
@@ -138,6 +149,7 @@ class _Reader:
             speaker=SpeakerSettings(**_settings(speaker), framing=self.framing),
             peers=tuple(PeerSettings(**_settings(peer)) for _, peer in peers),
             log=LogSettings(**_settings(log)),
+            control=ControlSettings(**_settings(control)),
         )
 
     def families(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from trio_bgp.passthrough.audience import audience_of_path, well_known
 from trio_bgp.passthrough.egress import Egress, Scope
 from trio_bgp.passthrough.group import Group, Member
 from trio_bgp.passthrough.ingress import Ingress, long_lived_stale
@@ -18,9 +19,10 @@ from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.repack import Part, Withheld
 from trio_bgp.rib.decision import candidates
 from trio_bgp.rib.export import Told, compare
-from trio_bgp.rib.path import Lane, Path, PathIdentifiers, Source
+from trio_bgp.rib.path import Lane, Path, PathIdentifiers, PathStore, Source
 from trio_bgp.rib.table import Changes, Table
-from trio_bgp.settings import MaxPrefixesAction, SpeakerSettings
+from trio_bgp.settings import MaxPrefixesAction, Role, SpeakerSettings
+from trio_bgp.wire.attributes import AttributeContext, parse_attributes
 from trio_bgp.wire.nlri import split_prefixes
 from trio_bgp.wire.notification import Notification, NotificationError
 from trio_bgp.wire.numbers import (
@@ -103,6 +105,11 @@ class RouteServer:
         self.egress.join(member)
         for table in self.tables.values():
             self._note_present(table)
+
+    def renew(self, member: Member) -> None:
+        """What is checked of a member's routes has changed: it holds from here on."""
+        if member in self._ingress:
+            self._ingress[member] = Ingress(member, self._speaker, self.identifiers, self._count_and_report)
 
     def leave(self, member: Member) -> None:
         """A session ended: it gets nothing more. Its routes stay until `withdraw_source` takes them."""
@@ -217,6 +224,28 @@ class RouteServer:
         table = self.table(family)
         for lane, own in table.lanes_of(source, nlris).items():
             self._tell(Part(family, None, own, lane), table.withdraw(lane, own), None)
+
+    def announce_local(
+        self, source: Source, family: Family, key: bytes, attributes: bytes, next_hop: bytes | None
+    ) -> None:
+        """Announce a route of our own.
+
+        Args:
+            source: a local one (`Source.local`).
+            family: its address family.
+            key: the prefix, as in the table.
+            attributes: well-formed, with 4-octet AS numbers and without MP_REACH_NLRI.
+            next_hop: for MP_REACH_NLRI; None where NEXT_HOP is among the attributes.
+        """
+        lane = self.identifiers.lane(source, None)
+        parsed = parse_attributes(attributes, AttributeContext(external=False))
+        audience = audience_of_path(Role.RR_CLIENT, parsed, well_known(parsed.communities), ipv6_next_hop=False)
+        store = source.paths.setdefault(family, PathStore())
+        path_key = (None, next_hop, attributes, b"")
+        path = store.get(path_key)
+        if path is None:
+            path = store[path_key] = Path(lane, path_key, attributes, next_hop, parsed, audience)
+        self._tell(Part(family, path, [key], lane), self.table(family).announce(path, [key]), None)
 
     def withdraw_lane(self, lane: Lane, family: Family, nlris: Sequence[bytes]) -> None:
         """Take away what a lane has of these prefixes, all of which it has."""

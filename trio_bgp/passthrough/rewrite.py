@@ -140,7 +140,7 @@ def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | 
     """Everything but the width of AS numbers and ONLY_TO_CUSTOMER."""
     internal = rules.role.internal
     source = path.source
-    reflect = internal and not source.external
+    reflect = internal and not source.external and not source.local
     prepends = not internal
     pieces: list[bytes] = []
     kept_from = 0
@@ -157,7 +157,7 @@ def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | 
             elif next_hop is not None:
                 replacement = encode_attribute(flags, kind, next_hop)
         elif kind == AttributeType.MULTI_EXIT_DISC:
-            if not internal:
+            if not internal and not source.local:
                 replacement = b""  # RFC 4271, section 5.1.4: not on to further neighbouring ASes
         elif kind in _NEVER_EXTERNAL:
             if not internal or (kind == AttributeType.AIGP and source.external):

@@ -20,6 +20,7 @@ class Source:
         bgp_identifier: its BGP Identifier, as a number.
         address: its address as a number, the last tie-breaker.
         external: an EBGP session.
+        local: no session: routes that the operator injects.
         prefixes: how many paths it has in each family's table; without ADD-PATH that many prefixes.
         paths: its interned paths by family.
         lanes: its lanes, by received path identifier; None is for NLRI that have none.
@@ -27,7 +28,18 @@ class Source:
             since (`trio_bgp.passthrough.retention`).
     """
 
-    __slots__ = ("address", "bgp_identifier", "external", "lanes", "name", "paths", "peer_as", "prefixes", "stale")
+    __slots__ = (
+        "address",
+        "bgp_identifier",
+        "external",
+        "lanes",
+        "local",
+        "name",
+        "paths",
+        "peer_as",
+        "prefixes",
+        "stale",
+    )
 
     def __init__(self, *, name: str, peer_as: int, bgp_identifier: int, address: int, external: bool = True) -> None:
         self.name = name
@@ -35,6 +47,7 @@ class Source:
         self.bgp_identifier = bgp_identifier
         self.address = address
         self.external = external
+        self.local = False
         self.prefixes: dict[Family, int] = {}
         self.paths: dict[Family, PathStore] = {}
         self.lanes: dict[int | None, Lane] = {}

@@ -26,6 +26,7 @@ from trio_bgp.passthrough.pool import BufferPool
 from trio_bgp.passthrough.repack import Withheld
 from trio_bgp.passthrough.retention import Job, Retention
 from trio_bgp.rib.export import View
+from trio_bgp.rib.path import Source
 from trio_bgp.runtime.limits import RateLimit
 from trio_bgp.runtime.reader import Batch
 from trio_bgp.session.negotiation import Negotiated
@@ -40,6 +41,7 @@ __all__ = [
     "GroupStatistics",
     "HeldMessage",
     "Intercept",
+    "Observer",
     "PeerDown",
     "PeerUp",
     "Refresh",
@@ -117,6 +119,8 @@ class HeldMessage:
     """The whole message, header included."""
 
 
+Observer = Callable[[str, bytes], None]
+"""Told the name of the peer and the whole UPDATE."""
 Intercept = Callable[[HeldMessage], bool]
 """Asked for each received UPDATE: True to hold it, False to let it go its way."""
 
@@ -194,6 +198,9 @@ class Forwarder:
         self.intercept: Intercept | None = None
         """Asked for each received UPDATE whether it is to be held; must not block."""
         self._held_from: dict[int, Member] = {}
+        self.observers: list[Observer] = []
+        """Told of each received UPDATE before it is handled; must not block."""
+        self.local: Source | None = None
         self.inbox: trio.MemorySendChannel[Command]
         self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
         self.members: list[Member] = []
@@ -294,6 +301,8 @@ class Forwarder:
     def _handle(self, command: Command) -> None:
         if isinstance(command, Updates):
             try:
+                if self.observers:
+                    self._observe(command.member, command.batch)
                 if self.intercept is None:
                     self.server.updates(command.member, command.batch.message, command.batch.offsets)
                 else:
@@ -372,6 +381,42 @@ class Forwarder:
         finally:
             message.release()
             self.wake()
+
+    def _observe(self, member: Member, batch: Batch) -> None:
+        for index in range(len(batch.offsets)):
+            octets = batch.octets(index)
+            for observer in list(self.observers):
+                observer(member.name, octets)
+
+    def announce(self, family: Family, key: bytes, attributes: bytes, next_hop: bytes | None) -> None:
+        """Announce a route of our own; see `RouteServer.announce_local`."""
+        if self.local is None:
+            self.local = Source(
+                name="local",
+                peer_as=self._speaker.local_as,
+                bgp_identifier=self._speaker.bgp_identifier,
+                address=0,
+                external=False,
+            )
+            self.local.local = True
+        self.server.announce_local(self.local, family, key, attributes, next_hop)
+        self.wake()
+
+    def withdraw(self, family: Family, key: bytes) -> bool:
+        """Withdraw a route of our own; False if there is none."""
+        if self.local is None:
+            return False
+        lanes = self.server.table(family).lanes_of(self.local, [key])
+        for lane, nlris in lanes.items():
+            self.server.withdraw_lane(lane, family, nlris)
+        self.wake()
+        return bool(lanes)
+
+    def refresh(self, member: Member) -> None:
+        """Tell a member all its routes again, as if it had asked."""
+        for family in member.negotiated.families:
+            self._refresh(member, RouteRefreshMessage(family, 0))
+        self.wake()
 
     def drop(self, number: int) -> None:
         """Forget a held message.

@@ -66,6 +66,8 @@ class Peer:
         self.connections: list[Connection] = []
         self.sessions_established = 0
         self.last_end = ""
+        self.gone = trio.Event()
+        """Set when nothing of it is left."""
         self.finished = False
         """`run` takes no more connections and is about to return."""
         self._speaker = speaker
@@ -76,7 +78,7 @@ class Peer:
         self._failures = 0
         self._retry_at = -inf
         self._held_down_until = -inf
-        self._established_at = inf
+        self.established_at = inf
         self._changed = trio.Event()
         self._stopped: Notification | None = None
         self._dynamic = dynamic
@@ -126,6 +128,11 @@ class Peer:
         while self._early:
             self._early.pop().abort()
 
+    def reset(self, notification: Notification) -> None:
+        """End the session, telling the peer `notification`; another may follow."""
+        for connection in self.connections:
+            connection.feed(ManualStop(notification))
+
     def stop(self, notification: Notification) -> None:
         """End the session, telling the peer `notification`, and start no other."""
         self._stopped = notification
@@ -168,7 +175,7 @@ class Peer:
     def established(self, connection: Connection) -> None:
         """The session on `connection` is up: no other is needed."""
         self.sessions_established += 1
-        self._established_at = trio.current_time()
+        self.established_at = trio.current_time()
         negotiated = connection.session.negotiated
         if negotiated is not None:
             logger.info(
@@ -287,7 +294,7 @@ class Peer:
         if self.connections:
             return  # it lost a collision: the peer is there
         was_up = connection.member is not None
-        if was_up and trio.current_time() - self._established_at >= self.settings.connect_retry_time:
+        if was_up and trio.current_time() - self.established_at >= self.settings.connect_retry_time:
             self._failures = 0
         if not was_up or close is None or close.notification is not None or close.received is not None:
             self._failures += 1

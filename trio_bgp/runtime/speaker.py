@@ -3,12 +3,14 @@
 import logging
 import random
 import socket
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 import attrs
 import trio
 
+from trio_bgp.passthrough.group import Member
 from trio_bgp.passthrough.pool import BufferPool
 from trio_bgp.runtime import sockets
 from trio_bgp.runtime.forwarder import Forwarder
@@ -20,7 +22,7 @@ from trio_bgp.settings import Endpoint, PeerSettings, Settings
 from trio_bgp.wire.notification import Notification, shutdown_communication
 from trio_bgp.wire.numbers import CeaseSubcode, ErrorCode
 
-__all__ = ["PeerStatistics", "Speaker"]
+__all__ = ["PeerChange", "PeerStatistics", "Speaker"]
 
 logger = logging.getLogger("trio_bgp.speaker")
 
@@ -34,6 +36,21 @@ UNKNOWN_RATE: Final = 5.0
 """Connections from unknown addresses that are answered and logged in a second; others are closed without a word."""
 UNKNOWN_BURST: Final = 20.0
 """How long a peer whose tasks crashed is left alone."""
+
+
+@attrs.frozen
+class PeerChange:
+    """What a new configuration says of a peer."""
+
+    kind: str
+    """`added`, `removed` or `changed`."""
+    name: str
+    settings: PeerSettings
+    """As it is to be; of a removed one as it was."""
+    keys: tuple[str, ...] = ()
+    """The settings that changed."""
+    reset: bool = False
+    """Its session has to end for that."""
 
 
 @attrs.frozen
@@ -87,6 +104,9 @@ class Speaker:
         self._stop_text = ""
         self._leaving = False
         self._silent = False
+        self.disabled: dict[str, str] = {}
+        """Peers that were told to stay down, by name, and what they were told."""
+        self.started_at = 0.0
         self._refusals = 0
         self._unknown = RateLimit(UNKNOWN_RATE, UNKNOWN_BURST)
 
@@ -103,6 +123,7 @@ class Speaker:
             for endpoint in self.settings.speaker.listen:
                 # One by one: those that are open are closed again below if the next cannot be.
                 listeners.append(sockets.listen(endpoint, self.settings.peers))  # noqa: PERF401
+            self.started_at = trio.current_time()
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 await nursery.start(self._run_forwarder)
@@ -150,6 +171,108 @@ class Speaker:
         """End all connections without a word, so that peers keep our routes (RFC 4724), then `run` returns."""
         self._silent = True
         self._stopping.set()
+
+    def peer(self, name: str) -> Peer | None:
+        """The peer of that name, if it is running."""
+        return next((peer for peer in self.peers.values() if peer.name == name), None)
+
+    def member(self, name: str) -> Member | None:
+        """The established session of that peer, if any."""
+        return next((member for member in self.forwarder.members if member.name == name), None)
+
+    def reset(self, name: str, subcode: CeaseSubcode = CeaseSubcode.ADMINISTRATIVE_RESET, text: str = "") -> None:
+        """End a peer's session with Cease; it may come up again.
+
+        Raises:
+            KeyError: there is no such peer.
+        """
+        peer = self.peer(name)
+        if peer is None:
+            raise KeyError(name)
+        peer.reset(Notification(ErrorCode.CEASE, subcode, shutdown_communication(text)))
+
+    def disable(self, name: str, text: str = "") -> None:
+        """End a peer's session with Cease/Administrative Shutdown and make no other until `enable`.
+
+        Raises:
+            KeyError: there is no such peer, or it is one of a range.
+        """
+        peer = self.peer(name)
+        if peer is None or peer.settings.address is None:
+            raise KeyError(name)
+        self.disabled[name] = text
+        peer.stop(Notification(ErrorCode.CEASE, CeaseSubcode.ADMINISTRATIVE_SHUTDOWN, shutdown_communication(text)))
+
+    def enable(self, name: str) -> None:
+        """Let a disabled peer have sessions again.
+
+        Raises:
+            KeyError: no such peer is disabled.
+        """
+        del self.disabled[name]
+        for settings in self.settings.peers:
+            if settings.name == name and settings.address is not None and self._peers_nursery is not None:
+                running = self.peers.get(settings.address)
+                if running is None or running.finished:
+                    self._add(settings, settings.name, settings.address)
+                else:
+                    self._peers_nursery.start_soon(self._add_when_gone, settings)
+
+    async def _add_when_gone(self, settings: PeerSettings) -> None:
+        """Start a peer whose predecessor is still saying goodbye."""
+        while settings.address is not None and (running := self.peers.get(settings.address)) is not None:
+            await running.gone.wait()
+        if settings.address is not None and settings in self.settings.peers and settings.name not in self.disabled:
+            self._add(settings, settings.name, settings.address)
+
+    def reconfigure(self, settings: Settings, changes: Sequence[PeerChange]) -> None:
+        """Take over a new configuration of peers.
+
+        Args:
+            settings: the whole configuration; what it says of the daemon itself is as before.
+            changes: what `trio_bgp.config.diff` found.
+        """
+        self.settings = settings
+        for change in changes:
+            name = change.name
+            if change.kind == "added":
+                self._start(change.settings)
+                continue
+            running = [peer for peer in self.peers.values() if name in (peer.name, peer.settings.name)]
+            if change.kind == "removed" or change.reset:
+                removed = change.kind == "removed"
+                subcode = CeaseSubcode.PEER_DE_CONFIGURED if removed else CeaseSubcode.OTHER_CONFIGURATION_CHANGE
+                for peer in running:
+                    peer.stop(Notification(ErrorCode.CEASE, subcode))
+                if removed:
+                    self.disabled.pop(name, None)
+                elif name not in self.disabled:
+                    self._start(change.settings)
+            else:
+                for peer in running:
+                    peer.settings = change.settings
+                    for connection in peer.connections:
+                        if connection.member is not None:
+                            connection.member.settings = change.settings
+                            self.forwarder.server.renew(connection.member)
+
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Do something after some time, if the daemon still runs then."""
+
+        async def wait() -> None:
+            await trio.sleep(seconds)
+            action()
+
+        if self._nursery is not None:
+            self._nursery.start_soon(wait)
+
+    def _start(self, settings: PeerSettings) -> None:
+        if settings.address is None or self._peers_nursery is None:
+            return  # a range needs no task
+        if settings.address in self.peers:
+            self._peers_nursery.start_soon(self._add_when_gone, settings)
+        else:
+            self._add(settings, settings.name, settings.address)
 
     async def _stop_after(self, seconds: float) -> None:
         await trio.sleep(seconds)
@@ -241,6 +364,7 @@ class Speaker:
             peer.drop_early()
             if self.peers.get(peer.address) is peer:
                 del self.peers[peer.address]
+            peer.gone.set()
 
     async def _run_forwarder(self, *, task_status: trio.TaskStatus[None]) -> None:
         """The forwarder outlives the peers, whatever ends them: each waits until it has taken its last command."""

@@ -1,0 +1,122 @@
+"""Asking a running daemon: HTTP over its Unix socket."""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from trio_bgp.control.server import default_socket
+
+__all__ = ["Client", "ControlError", "add_options", "client_of", "print_json"]
+
+
+class ControlError(Exception):
+    """The daemon cannot be asked, or refused; the message says why."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self._path)
+
+
+class Client:
+    """A daemon's control socket.
+
+    Args:
+        path: of the socket.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def get(self, *path: str, **query: Any) -> Any:
+        """Ask; the JSON of the answer.
+
+        Raises:
+            ControlError: nobody answers there, or the answer is an error.
+        """
+        with self._request("GET", path, query) as response:
+            return json.loads(response.read())
+
+    def post(self, *path: str, body: Mapping[str, Any] | None = None, **query: Any) -> Any:
+        """Tell; the JSON of the answer. Errors as for `get`."""
+        with self._request("POST", path, query, body) as response:
+            return json.loads(response.read())
+
+    def lines(self, *path: str, **query: Any) -> Iterator[Any]:
+        """Ask for a stream; the JSON of each line as it comes. Errors as for `get`."""
+        with self._request("GET", path, query) as response:
+            for line in response:
+                yield json.loads(line)
+
+    def octets(self, *path: str) -> Iterator[bytes]:
+        """Ask for octets, in pieces. Errors as for `get`."""
+        with self._request("GET", path, {}) as response:
+            while piece := response.read(1 << 16):
+                yield piece
+
+    @contextlib.contextmanager
+    def _request(
+        self, method: str, path: tuple[str, ...], query: Mapping[str, Any], body: Mapping[str, Any] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        wanted = {key.rstrip("_"): value for key, value in query.items() if value not in (None, "")}
+        target = "/v1/" + "/".join(quote(each, safe="") for each in path)
+        if wanted:
+            target += "?" + urlencode(wanted, doseq=True)
+        with contextlib.closing(_Connection(self.path)) as connection:
+            try:
+                connection.request(
+                    method, target, None if body is None else json.dumps(body), {"Content-Type": "application/json"}
+                )
+                response = connection.getresponse()
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise ControlError(
+                    f"no daemon answers on {self.path} ({reason}); is it running? --socket names another"
+                ) from None
+            with response:
+                if response.status >= 400:
+                    raise ControlError(_reason(response))
+                yield response
+
+
+def _reason(response: http.client.HTTPResponse) -> str:
+    text = response.read().decode(errors="replace")
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"{response.status} {response.reason}: {text}"
+
+
+def add_options(parser: argparse.ArgumentParser, *, output: bool = True) -> None:
+    """The options that every command to a daemon has."""
+    parser.add_argument(
+        "--socket",
+        default="",
+        metavar="PATH",
+        help="the daemon's control socket (default: $TRIO_BGP_SOCKET, or the usual place)",
+    )
+    if output:
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def client_of(arguments: argparse.Namespace) -> Client:
+    """The daemon that a command is for."""
+    return Client(arguments.socket or os.environ.get("TRIO_BGP_SOCKET") or default_socket())
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    json.dump(value, sys.stdout, indent=1)
+    print()

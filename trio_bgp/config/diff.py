@@ -1,0 +1,72 @@
+"""What a new configuration would change in a running daemon."""
+
+from typing import Final
+
+import attrs
+
+from trio_bgp.runtime.speaker import PeerChange
+from trio_bgp.settings import Settings
+
+__all__ = ["Diff", "compare"]
+
+WITHOUT_RESET: Final = frozenset(
+    {
+        "connect_retry_time",
+        "enforce_first_as",
+        "local_address",
+        "max_peers",
+        "max_prefixes",
+        "max_prefixes_action",
+        "max_prefixes_restart_time",
+        "next_hop_check",
+        "passive",
+        "port",
+        "queue_limit",
+        "reject_as_set",
+        "reject_martians",
+    }
+)
+"""Settings of a peer that take effect while its session goes on; checks of routes: on those that come from then on."""
+
+
+@attrs.frozen
+class Diff:
+    """What differs."""
+
+    peers: tuple[PeerChange, ...]
+    needs_restart: tuple[str, ...]
+    """Settings of the daemon itself that differ: they cannot be changed while it runs."""
+
+    def lines(self) -> list[str]:
+        """In words, a line each; none if nothing differs."""
+        found = []
+        for change in self.peers:
+            what = f"{change.kind} {change.name}"
+            if change.keys:
+                what += f": {', '.join(change.keys)}"
+            if change.kind == "changed":
+                what += " (its session is reset)" if change.reset else " (its session goes on)"
+            found.append(what)
+        return found + [f"{name} differs: needs a restart" for name in self.needs_restart]
+
+
+def compare(old: Settings, new: Settings) -> Diff:
+    """What changes from one configuration to another; peers are the same if their names are."""
+    before = {peer.name: peer for peer in old.peers}
+    after = {peer.name: peer for peer in new.peers}
+    changes = [PeerChange("removed", name, peer) for name, peer in before.items() if name not in after]
+    for name, peer in after.items():
+        if name not in before:
+            changes.append(PeerChange("added", name, peer))
+        elif keys := _differing(before[name], peer):
+            changes.append(PeerChange("changed", name, peer, keys, reset=not WITHOUT_RESET.issuperset(keys)))
+    daemon = [f"speaker.{name}" for name in _differing(old.speaker, new.speaker) if name != "restarting"]
+    daemon += [f"log.{name}" for name in _differing(old.log, new.log)]
+    daemon += [f"control.{name}" for name in _differing(old.control, new.control)]
+    return Diff(tuple(changes), tuple(daemon))
+
+
+def _differing(old: attrs.AttrsInstance, new: attrs.AttrsInstance) -> tuple[str, ...]:
+    return tuple(
+        field.name for field in attrs.fields(type(old)) if getattr(old, field.name) != getattr(new, field.name)
+    )
