@@ -152,7 +152,7 @@ def test_a_malformed_value_withdraws_the_routes(octets: bytes) -> None:
         attribute(0xC0, 16, bytes(8)),
         attribute(0xC0, 16, bytes(24)),
         attribute(0xC0, 25, bytes(40)),
-        attribute(0xC0, 32, bytes(24)),
+        attribute(0xC0, 32, bytes(23) + b"\1"),
         attribute(0xC0, 35, bytes(4)),
         attribute(0xC0, 22, bytes(5)),
         attribute(0xC0, 7, "0000fde9 c0000201"),
@@ -562,3 +562,12 @@ def test_discards_and_flags_are_repaired_together() -> None:
     assert [error.attribute_type for error in found.discarded] == [6, 5, 1]
     assert found.repaired == BLOCK + attribute(0xC0, 8, "fde90001")
     sound(found.repaired)
+
+
+def test_large_communities_that_repeat_are_removed_on_receipt() -> None:
+    """RFC 8092, section 5: silently, all but the first; the order stays."""
+    one, two = bytes(11) + b"\1", bytes(11) + b"\2"
+    found = parse_attributes(attribute(0xC0, 32, one + two + one + two) + ORIGIN, EXTERNAL)
+    assert found.treat_as_withdraw is None
+    assert found.discarded == ()
+    assert found.repaired == attribute(0xC0, 32, one + two) + ORIGIN

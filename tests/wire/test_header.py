@@ -110,7 +110,7 @@ def test_a_marker_that_is_not_all_ones_is_1_1(whole: bytes, octet: int) -> None:
         (3, 4097),
         (4, 18),
         (4, 20),
-        (5, 22),
+        (5, 21),
         (5, 4097),
         (9, 18),
         (9, 4097),

@@ -46,8 +46,8 @@ def add_clear_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     parser = subparsers.add_parser(
         "clear",
         help="end a peer's session, or ask for or send its routes again",
-        description="End a peer's session with Cease/Administrative Reset, so that it comes up again. With `soft in` ask "
-        "the peer for its routes again (RFC 2918), with `soft out` send it all its routes again; the session stays.",
+        description="End a peer's session with Cease/Administrative Reset, so that it comes up again. With `soft in` "
+        "ask the peer for its routes again (RFC 2918), with `soft out` send it all its routes; the session stays.",
     )
     parser.add_argument("name", metavar="PEER")
     parser.add_argument("soft", nargs="*", metavar="soft in|out", help="without ending the session")

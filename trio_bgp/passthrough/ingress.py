@@ -115,6 +115,7 @@ class Ingress:
         self._permissive = (
             negotiated.external and settings.bgp_role is None and settings.next_hop_check is NextHopCheck.OFF
         )
+        self._own_address = b"" if member.local_address is None else member.local_address.packed
         self._lane: Lane | None = None
         self._wide = attrs.evolve(self._context, asn4=True)
         for family in self._families:
@@ -156,6 +157,7 @@ class Ingress:
             or self._local_as_octets in parsed.as_path
             or (self._enforce_first_as and parsed.first_as != self._peer_as)
             or not is_host(parsed.next_hop)
+            or parsed.next_hop == self._own_address
         ) and self._refused(parsed, announces_ipv4=True, announces_mp=False) is not None:
             return None
         lane = self._lane
@@ -353,6 +355,11 @@ class Ingress:
             return None
         if parsed.contains_as(self._speaker.local_as):
             return f"AS loop: AS_PATH contains our AS {self._speaker.local_as}"
+        if self._own_address and (
+            (announces_ipv4 and parsed.next_hop == self._own_address)
+            or (parsed.mp_reach is not None and parsed.mp_reach.next_hop[: len(self._own_address)] == self._own_address)
+        ):
+            return f"the next hop {self._own_address.hex()} is our own address"  # RFC 4271, section 6.3
         if not negotiated.external:
             return self._reflected_to_us(parsed)
         if settings.enforce_first_as and parsed.first_as != negotiated.peer_as:

@@ -231,7 +231,7 @@ class Session:
     def _error(self, event: Event, now: float) -> None:
         if not isinstance(event, MessageError):
             raise AssertionError(event)
-        self._close(event.error.reason, event.error.notification)
+        self._close(event.error.reason, None if event.error.silent else event.error.notification)
 
     def _collision(self, event: Event, now: float) -> None:
         self._close("connection collision", Notification(ErrorCode.CEASE, CeaseSubcode.CONNECTION_COLLISION_RESOLUTION))

@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from trio_bgp.wire.as_path import decode_as_path
+from trio_bgp.wire.attribute_block import encode_attribute
 from trio_bgp.wire.notification import AttributeDiscard, NotificationError, TreatAsWithdraw
 from trio_bgp.wire.numbers import (
     FLAG_EXTENDED_LENGTH,
@@ -169,8 +170,8 @@ class Attributes:
     asn4: bool = True
     seen: int = 0
     """A bit for each attribute type that is there and was not discarded."""
-    cuts: tuple[tuple[int, int], ...] = ()
-    """Start and end of each discarded attribute."""
+    cuts: tuple[tuple[int, int, bytes], ...] = ()
+    """Start and end of each attribute that is discarded, or what is put in its place."""
     dirty: tuple[int, ...] = ()
     """Where flags have bits that must be 0."""
 
@@ -277,7 +278,9 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
         elif not _other(parsed, kind, octets[value:following], context):
             seen &= ~bit
             gone |= bit
-            parsed.cuts += ((position, following),)
+            parsed.cuts += ((position, following, b""),)
+        elif kind == AttributeType.LARGE_COMMUNITY:
+            _unique(parsed, octets, position, value, following)
         position = following
     parsed.seen = seen
     if parsed.cuts or parsed.dirty:
@@ -288,8 +291,8 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
                 | _OPTIONAL_TRANSITIVE
                 | (FLAG_PARTIAL if kept[start] & _OPTIONAL_TRANSITIVE == _OPTIONAL_TRANSITIVE else 0)
             )
-        for start, stop in reversed(parsed.cuts):
-            del kept[start:stop]
+        for start, stop, replacement in reversed(parsed.cuts):
+            kept[start:stop] = replacement
         parsed.repaired = bytes(kept)
     return parsed
 
@@ -332,6 +335,16 @@ def _discard(parsed: Attributes, kind: int, reason: str, data: bytes) -> bool:
     return False
 
 
+def _unique(parsed: Attributes, octets: bytes, position: int, value: int, end: int) -> None:
+    """RFC 8092, section 5: a large community that is there twice is removed on receipt, without a word."""
+    if parsed.treat_as_withdraw is not None:
+        return
+    communities = [octets[at : at + 12] for at in range(value, end, 12)]
+    unique = b"".join(dict.fromkeys(communities))
+    if len(unique) < end - value:
+        parsed.cuts += ((position, end, encode_attribute(octets[position], octets[position + 1], unique)),)
+
+
 def _duplicate(parsed: Attributes, kind: int, start: int, end: int) -> None:
     """RFC 7606, section 3 g: a second MP attribute resets the session; of others the first counts."""
     data = parsed.octets[start:end]
@@ -342,7 +355,7 @@ def _duplicate(parsed: Attributes, kind: int, start: int, end: int) -> None:
             reason=f"{AttributeType(kind).name} appears twice",
         )
     _discard(parsed, kind, f"attribute {kind} appears twice", data)
-    parsed.cuts += ((start, end),)
+    parsed.cuts += ((start, end, b""),)
 
 
 def _as_path(parsed: Attributes, path: bytes, context: AttributeContext) -> None:

@@ -19,9 +19,9 @@ SHORTEST: Final = {
     MessageType.UPDATE: 23,
     MessageType.NOTIFICATION: 21,
     MessageType.KEEPALIVE: 19,
-    MessageType.ROUTE_REFRESH: 23,
+    MessageType.ROUTE_REFRESH: 22,
 }
-"""Octets of the shortest message of each type (RFC 4271, section 4; RFC 2918)."""
+"""Octets of the shortest message of each type (RFC 4271, section 4); of a ROUTE-REFRESH with a subtype (RFC 7313)."""
 
 
 def encode_message(kind: int, body: bytes) -> bytes:
@@ -117,5 +117,6 @@ def _judge(high: int, low: int, length: int, kind: int, maximum: int) -> Notific
     elif kind == MessageType.OPEN:
         longest = MAXIMUM_MESSAGE_LENGTH  # RFC 8654, section 4: never extended
     if not shortest <= length <= longest:
-        return NotificationError(error, bad_length, data, f"a {MessageType(kind).name} of {length} octets")
+        reason = f"a {MessageType(kind).name} of {length} octets"
+        return NotificationError(error, bad_length, data, reason, silent=kind == MessageType.NOTIFICATION)
     return None

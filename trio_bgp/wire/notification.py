@@ -64,10 +64,14 @@ class NotificationError(Exception):
         subcode: error subcode.
         data: the NOTIFICATION's Data field.
         reason: for the log: what was found.
+        silent: the session ends, but nothing is sent: it was a NOTIFICATION that was wrong (RFC 4271, section 6.4).
     """
 
-    def __init__(self, code: int, subcode: int = 0, data: bytes = b"", reason: str = "") -> None:
+    def __init__(
+        self, code: int, subcode: int = 0, data: bytes = b"", reason: str = "", *, silent: bool = False
+    ) -> None:
         super().__init__(code, subcode, data, reason)
+        self.silent = silent
         self.notification = Notification(int(code), int(subcode), data)
         self.reason = reason or describe(self.notification)
 

@@ -4,9 +4,17 @@ from typing import Final
 
 import attrs
 
-from trio_bgp.wire.header import encode_message
+from trio_bgp.wire.header import HEADER_LENGTH, encode_message
 from trio_bgp.wire.notification import NotificationError
-from trio_bgp.wire.numbers import ErrorCode, Family, MessageType, RouteRefreshErrorSubcode, afi_of, safi_of
+from trio_bgp.wire.numbers import (
+    ErrorCode,
+    Family,
+    MessageHeaderErrorSubcode,
+    MessageType,
+    RouteRefreshErrorSubcode,
+    afi_of,
+    safi_of,
+)
 from trio_bgp.wire.numbers import family as make_family
 
 __all__ = ["BORR", "EORR", "REQUEST", "RouteRefreshMessage", "decode_route_refresh", "encode_route_refresh"]
@@ -29,10 +37,11 @@ class RouteRefreshMessage:
 
 
 def decode_route_refresh(body: bytes) -> RouteRefreshMessage:
-    """The value of a ROUTE-REFRESH's body (all after the header), which has at least 4 octets.
+    """The value of a ROUTE-REFRESH's body (all after the header), which has at least 3 octets.
 
     Raises:
-        NotificationError: 7/1 with the whole message as data: BoRR or EoRR of more than 4 octets (RFC 7313, section 5).
+        NotificationError: 7/1 with the whole message as data: BoRR or EoRR not of 4 octets (RFC 7313, section 5); 1/2
+            with the length: another of 3.
     """
     subtype = body[2]
     if subtype in (BORR, EORR) and len(body) != 4:
@@ -41,6 +50,14 @@ def decode_route_refresh(body: bytes) -> RouteRefreshMessage:
             RouteRefreshErrorSubcode.INVALID_MESSAGE_LENGTH,
             encode_message(MessageType.ROUTE_REFRESH, body),
             f"a ROUTE-REFRESH of subtype {subtype} and {len(body)} octets",
+        )
+    if len(body) < 4:
+        length = HEADER_LENGTH + len(body)
+        raise NotificationError(
+            ErrorCode.MESSAGE_HEADER_ERROR,
+            MessageHeaderErrorSubcode.BAD_MESSAGE_LENGTH,
+            length.to_bytes(2, "big"),
+            f"a ROUTE_REFRESH of {length} octets",
         )
     family = make_family(body[0] << 8 | body[1], body[3])
     return RouteRefreshMessage(family, subtype, bytes(body[4:]))
