@@ -255,7 +255,7 @@ async def test_tail_streams_updates_as_they_come(tmp_path: Path, capsys: pytest.
 
 
 async def test_clear_shutdown_and_enable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """6/4 and up again; 6/2 with the text and down until enabled; what is not possible is said."""
+    """FSM-13 (RFC 4486): 6/4 and up again; 6/2 with the text and down until enabled; what is impossible is said."""
     async with running(tmp_path) as daemon:
         assert await daemon.command("clear", "as65001") == 0
         await daemon.one.closed.wait()
@@ -315,7 +315,7 @@ async def test_wait_is_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 async def test_diff_tells_and_reload_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Peers go, sessions are reset only where a key needs it; limits take effect at once."""
+    """FSM-13 (RFC 4486): peers go with 6/3, sessions with 6/6 only where a key needs it; limits hold at once."""
     async with running(tmp_path) as daemon:
         assert await daemon.command("diff") == 0
         told = capsys.readouterr().out

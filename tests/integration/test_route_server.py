@@ -124,7 +124,7 @@ UNCHANGED = {
 
 @pytest.mark.parametrize("octets", UNCHANGED.values(), ids=UNCHANGED.keys())
 async def test_octets_reach_every_other_client_unchanged(octets: bytes, autojump_clock: MockClock) -> None:
-    """RS-1 to RS-4, RS-8: an UPDATE arrives at each other client as the octets that were sent, not at its sender."""
+    """RS-1, RS-2, RS-3, RS-4, RS-8: an UPDATE arrives at each other client octet for octet, not at its sender."""
     async with server() as (the_lab, (one, two, three)):
         await one.say(octets)
         await the_lab.settle()

@@ -1275,7 +1275,7 @@ async def test_trap_16_stale_routes_only_to_those_who_know_them(autojump_clock: 
 
 @pytest.mark.parametrize("community", [GRACEFUL_SHUTDOWN, BLACKHOLE], ids=["GRACEFUL_SHUTDOWN", "BLACKHOLE"])
 async def test_trap_17_graceful_shutdown_and_blackhole_pass(community: bytes, autojump_clock: MockClock) -> None:
-    """RFC 8326, section 4, RFC 7999, section 3: passed on to everybody; a server's clients get the octets."""
+    """PO-2, PO-3 (RFC 8326, section 4; RFC 7999, section 3): passed on to all; a server's clients get the octets."""
     host = (V4, b"\x20\x0a\0\0\1")
     whole = announce(host, more=communities(community))
     async with network(rs(1), rs(2), rr(3), ebgp(4)) as (the_lab, (one, two, three, four)):
