@@ -2,14 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SECONDS := 0
 STAMP := $(VENV)/.stamp
 
-.PHONY: run test check fix bench interop clean help
+.PHONY: run test check fix bench interop simulate soak clean help
 
 help:
 	@echo "make run     set up and watch a route server forward a realistic table (trio-bgp demo)"
 	@echo "make test    set up and run the tests"
 	@echo "make check   format, lint, types, layer order, tests with coverage"
+	@echo "make soak    random schedules with faults until interrupted, or for SECONDS=..."
 	@echo "make fix     let ruff format and mend what it can"
 	@echo "make interop tests against BIRD, FRR, GoBGP, OpenBGPD and ExaBGP (Debian packages)"
 	@echo "make bench   CPU seconds beside BIRD in the same run"
@@ -23,13 +25,20 @@ run: $(STAMP)
 	$(BIN)/trio-bgp demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not interop"
+	$(BIN)/python -m pytest -q -m "not interop and not simulation"
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not interop" --cov --cov-report=term:skip-covered --cov-fail-under=75
+	$(BIN)/python -m pytest -q -m "not interop and not simulation" --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -q -m simulation
+
+simulate: $(STAMP)
+	$(BIN)/python -m pytest -q -m simulation
+
+soak: $(STAMP)
+	$(BIN)/python -m tests.simulation --seconds $(SECONDS)
 
 fix: $(STAMP)
 	$(BIN)/ruff format .

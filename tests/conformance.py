@@ -38,7 +38,7 @@ Where the RFCs leave a choice:
 
 - A malformed MP_REACH_NLRI or MP_UNREACH_NLRI resets the session (3/9) rather than disabling the address family
   (RFC 7606, section 7.11 and 7.12, allows both): nothing of the peer is then believed half.
-- A prefix length that is impossible, or NLRI cut short, resets the session (3/10): where the next one begins is unknown.
+- A prefix length that is impossible, or NLRI cut short, resets the session (3/10): where the next begins is unknown.
 - The AS number of a peer is that of its 4-octet capability, whatever My AS says (OPN-19).
 - Between route-server clients attributes that are not known here pass as they came, transitive or not (RFC 7947,
   section 2.2), and NO_EXPORT and NO_ADVERTISE pass without being obeyed; towards all other roles RFC 4271 section 5 and

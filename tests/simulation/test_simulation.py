@@ -1,0 +1,141 @@
+"""Random schedules with faults, by seed.
+
+Connections are cut at any octet, delayed, split into pieces; readers freeze, the order of tasks varies, clocks leap.
+After each, whoever is still there holds what the model of `test_mixed_oracle` says.
+
+A failure names its seed; `python -m tests.simulation SEED` runs that schedule alone, `make soak` goes on and on.
+"""
+
+import contextlib
+import random
+
+import pytest
+import trio
+import trio.testing
+
+from tests.harness.lab import Lab, lab
+from tests.harness.speaker import ScriptedSpeaker
+from tests.integration.test_mixed_oracle import OPAQUE_FAMILY, PeerModel, Run, random_peers, settings_of
+from trio_bgp.runtime.transport import StreamTransport
+from trio_bgp.testing import Faults, FaultyStream, deterministic
+from trio_bgp.wire.nlri import Framing
+
+pytestmark = pytest.mark.simulation
+
+BATCHES = 40
+SCHEDULES = 250
+"""In a batch; together 10,000."""
+STEPS = 12
+
+
+class FaultyRun(Run):
+    """A schedule in which connections misbehave."""
+
+    def __init__(
+        self, rng: random.Random, the_lab: Lab, peers: dict[int, PeerModel], clock: trio.testing.MockClock
+    ) -> None:
+        super().__init__(rng, the_lab, peers)
+        self.clock = clock
+
+    async def step(self) -> None:
+        """One operation, then perhaps the time leaps; who was cut off is gone from the model too."""
+        # Cut in the middle of what was being said: the session's end takes all of it.
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await super().step()
+        if self.rng.random() < 0.1:
+            self.clock.jump(self.rng.choice([0.01, 1.0, 70.0]))
+        if any(client.closed.is_set() for client in self.clients.values()) or self.rng.random() < 0.1:
+            await self.lab.settle()
+        self.forget_the_lost()
+
+    def forget_the_lost(self) -> None:
+        """Peers whose connection has ended have no routes."""
+        for number in [number for number, client in self.clients.items() if client.closed.is_set()]:
+            del self.clients[number]
+            del self.announced[number]
+
+    async def join(self, number: int) -> None:
+        """A peer connects over a connection that may break or be slow."""
+        peer, rng = self.peers[number], self.rng
+        faults = Faults(
+            cut_after_sent=rng.choice([None, None, rng.randrange(1, 600)]),
+            cut_after_received=rng.choice([None, None, rng.randrange(1, 900)]),
+        )
+        if rng.random() < 0.3:
+            faults.delay = rng.choice([0.01, 0.5])
+        elif rng.random() < 0.3:
+            faults.fragment = rng.choice([7, 30, 100])
+        ours, theirs = trio.testing.memory_stream_pair()
+        client = ScriptedSpeaker(
+            FaultyStream(ours, faults, rng),
+            asn=peer.asn,
+            identifier=peer.identifier,
+            families=peer.families,
+            asn4=peer.asn4,
+            extended=rng.random() < 0.5,
+            enhanced_refresh=rng.random() < 0.5,
+            add_path=3,
+            receives_add_path=bool(peer.send),
+        )
+        self.lab.speaker.accept(StreamTransport(theirs, peer_address=f"192.0.2.{number}"))
+        self.lab.nursery.start_soon(client.run)
+        with trio.move_on_after(30):
+            async with trio.open_nursery() as nursery:
+                for event in (client.established, client.closed):
+                    nursery.start_soon(wait_and_cancel, event, nursery.cancel_scope)
+        if client.established.is_set() and not client.closed.is_set():
+            self.clients[number] = client
+            self.announced[number] = {}
+        else:
+            await client.cut()
+            await self.lab.settle()
+
+    async def compare(self) -> None:
+        """When all delays are over, whoever is still there holds what it should."""
+        for client in self.clients.values():
+            client.thawed.set()
+            if isinstance(client.stream, FaultyStream):
+                client.stream.faults = Faults()
+        await trio.sleep(60)
+        await self.lab.settle()
+        self.forget_the_lost()
+        await self.lab.settle()
+        await super().compare()
+
+
+async def wait_and_cancel(event: trio.Event, scope: trio.CancelScope) -> None:
+    """Cancel the scope when the event is set."""
+    await event.wait()
+    scope.cancel()
+
+
+async def simulate(seed: int) -> None:
+    """One schedule."""
+    rng = random.Random(seed)
+    peers = random_peers(rng)
+    limit = rng.choice([1 << 23, 400])
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    settings = [settings_of(peer, limit) for peer in peers.values()]
+    async with lab(*settings, seed=seed, framing={OPAQUE_FAMILY: Framing.U16}) as the_lab:
+        run = FaultyRun(rng, the_lab, peers, clock)
+        for _ in range(STEPS):
+            await run.step()
+        await run.compare()
+
+
+def run_schedule(seed: int) -> None:
+    """One schedule in a world of its own, the same each time."""
+    with deterministic(seed):
+        trio.run(simulate, seed, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_whatever_breaks_nobody_holds_what_is_not_so(batch: int) -> None:
+    """10,000 random schedules with faults, in batches."""
+    for seed in range(batch * SCHEDULES, (batch + 1) * SCHEDULES):
+        try:
+            run_schedule(seed)
+        except BaseException as error:
+            error.add_note(f"seed {seed}; alone: python -m tests.simulation {seed}")
+            raise

@@ -1,0 +1,175 @@
+"""Daemons and speakers connected in memory."""
+
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+import attrs
+import trio
+import trio.testing
+
+from trio_bgp.runtime.speaker import PeerChange, Speaker
+from trio_bgp.runtime.transport import StreamTransport, Transport
+from trio_bgp.settings import PeerSettings, Policy, Role, Settings, SpeakerSettings
+from trio_bgp.testing.faults import Faults, FaultyStream
+from trio_bgp.testing.peer import BgpPeer
+from trio_bgp.wire.capabilities import Capability
+from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family
+
+__all__ = ["BgpLab", "bgp_lab"]
+
+QUIET_SECONDS = 0.001
+
+
+class BgpLab:
+    """Running daemons and the speakers around them, made by `bgp_lab`.
+
+    Attributes:
+        speaker: the first daemon.
+        daemons: all, by name; the first is `""`.
+    """
+
+    def __init__(self, nursery: trio.Nursery, seed: int) -> None:
+        self.daemons: dict[str, Speaker] = {}
+        self._nursery = nursery
+        self._rng = random.Random(seed)
+        self._at: dict[IPv4Address | IPv6Address, Speaker] = {}
+        self._peers = 0
+
+    @property
+    def speaker(self) -> Speaker:
+        """The first daemon."""
+        return self.daemons[""]
+
+    async def daemon(self, name: str, settings: Settings, address: str) -> Speaker:
+        """Start a daemon that lives at an address of the lab; what it says of listening does not count.
+
+        Peers in its configuration that are not passive are connected to if a daemon of the lab lives at their address.
+        """
+        own = ip_address(address)
+        settings = attrs.evolve(settings, speaker=attrs.evolve(settings.speaker, listen=()))
+
+        async def connect(peer: PeerSettings) -> Transport:
+            target = None if peer.address is None else self._at.get(peer.address)
+            if target is None:
+                raise ConnectionRefusedError(f"nobody lives at {peer.address}")
+            ours, theirs = trio.testing.memory_stream_pair()
+            target.accept(StreamTransport(theirs, peer_address=address, local_address=str(peer.address)))
+            return StreamTransport(ours, peer_address=str(peer.address), local_address=address)
+
+        speaker = Speaker(settings, connect=connect, rng=random.Random(self._rng.random()))
+        self.daemons[name] = speaker
+        self._at[own] = speaker
+        await self._nursery.start(lambda task_status: speaker.run(task_status=task_status))
+        return speaker
+
+    async def peer(
+        self,
+        name: str | None = None,
+        *,
+        asn: int | None = None,
+        role: Role = Role.RS_CLIENT,
+        families: Sequence[Family] = (IPV4_UNICAST, IPV6_UNICAST),
+        asn4: bool = True,
+        hold_time: int = 0,
+        extended_message: bool = False,
+        add_path: int = 0,
+        capabilities: Sequence[Capability] = (),
+        faults: Faults | None = None,
+        daemon: str = "",
+        wait: bool = True,
+        **settings: Any,
+    ) -> BgpPeer:
+        """Connect a speaker to a daemon, as a peer of its configuration or as a new one.
+
+        Args:
+            name: of a configured peer, or of the new one; `peer1` and so on by default.
+            asn: its AS number; 65001 and so on by default.
+            role: what it is to the daemon, if it is new.
+            families: the address families both offer.
+            asn4: it has 4-octet AS numbers.
+            hold_time: it offers, in seconds.
+            extended_message: it takes messages of up to 65,535 octets.
+            add_path: it offers for all families: 1 receive, 2 send, 3 both (RFC 7911); the daemon needs a setting too.
+            capabilities: further ones that it offers.
+            faults: of its connection.
+            daemon: the daemon's name.
+            wait: return when the session is up.
+            settings: further settings of `PeerSettings`, if it is new.
+        """
+        speaker = self.daemons[daemon]
+        self._peers += 1
+        number = self._peers
+        name = name or f"peer{number}"
+        known = next((each for each in speaker.settings.peers if each.name == name), None)
+        if known is None:
+            known = PeerSettings(
+                name=name,
+                address=ip_address(f"198.18.{number >> 8}.{number & 0xFF}"),
+                peer_as=asn or (65000 + number if not role.internal else speaker.settings.speaker.local_as),
+                role=role,
+                families=tuple(families),
+                passive=True,
+                hold_time=hold_time,
+                import_policy=Policy.ACCEPT,
+                export_policy=Policy.ACCEPT,
+                **settings,
+            )
+            changed = attrs.evolve(speaker.settings, peers=(*speaker.settings.peers, known))
+            speaker.reconfigure(changed, [PeerChange("added", name, known)])
+        if known.address is None:
+            raise ValueError(f"{name} is a range: give its peers names of their own")
+        ours, theirs = trio.testing.memory_stream_pair()
+        stream = FaultyStream(ours, faults, random.Random(self._rng.random()))
+        peer = BgpPeer(
+            name,
+            stream,
+            asn=asn or known.peer_as,
+            identifier=0xC6120000 + number,
+            families=families,
+            asn4=asn4,
+            hold_time=hold_time,
+            extended_message=extended_message,
+            add_path=add_path,
+            capabilities=capabilities,
+        )
+        speaker.accept(StreamTransport(theirs, peer_address=str(known.address)))
+        self._nursery.start_soon(peer.run)
+        if wait:
+            await peer.wait_established()
+            await self.settle()
+        return peer
+
+    async def settle(self) -> None:
+        """Wait until nobody has anything left to do but to wait for time to pass."""
+        await trio.testing.wait_all_tasks_blocked(QUIET_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def bgp_lab(
+    settings: Settings | None = None, *, local_as: int = 65000, address: str = "198.18.255.1", seed: int = 0
+) -> AsyncIterator[BgpLab]:
+    """Run a daemon in memory; use it with pytest-trio's `autojump_clock`, so that waiting takes no time.
+
+    Args:
+        settings: its configuration (`trio_bgp.config.parse_settings` makes one of TOML); without peers by default.
+        local_as: its AS number, without `settings`.
+        address: where it lives, for other daemons of the lab.
+        seed: of jitter and faults.
+
+    Raises:
+        AssertionError: a read buffer was not given back when the lab ended.
+    """
+    if settings is None:
+        settings = Settings(speaker=SpeakerSettings(local_as=local_as, bgp_identifier=0x0AFF0001))
+    async with trio.open_nursery() as nursery:
+        lab = BgpLab(nursery, seed)
+        await lab.daemon("", settings, address)
+        yield lab
+        await lab.settle()
+        nursery.cancel_scope.cancel()
+    for name, speaker in lab.daemons.items():
+        if speaker.forwarder.pool.outstanding:
+            raise AssertionError(f"daemon {name!r} did not give back {speaker.forwarder.pool.outstanding} buffers")
