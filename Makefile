@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS := 0
+FUZZ_SECONDS := 60
 STAMP := $(VENV)/.stamp
 
-.PHONY: run test check fix bench interop simulate soak clean help
+.PHONY: run test check fix bench interop simulate soak fuzz clean help
 
 help:
 	@echo "make run     set up and watch a route server forward a realistic table (trio-bgp demo)"
 	@echo "make test    set up and run the tests"
 	@echo "make check   format, lint, types, layer order, tests with coverage"
+	@echo "make fuzz    atheris on framing, OPEN, attributes, NLRI and repacking, FUZZ_SECONDS each"
 	@echo "make soak    random schedules with faults until interrupted, or for SECONDS=..."
 	@echo "make fix     let ruff format and mend what it can"
 	@echo "make interop tests against BIRD, FRR, GoBGP, OpenBGPD and ExaBGP (Debian packages)"
@@ -49,6 +51,10 @@ interop: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	for target in framing open attributes nlri update; do $(BIN)/python -m fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 clean:
 	rm -rf $(VENV) build bench/build *.egg-info

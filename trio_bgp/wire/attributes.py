@@ -342,7 +342,7 @@ def _unique(parsed: Attributes, octets: bytes, position: int, value: int, end: i
     communities = [octets[at : at + 12] for at in range(value, end, 12)]
     unique = b"".join(dict.fromkeys(communities))
     if len(unique) < end - value:
-        parsed.cuts += ((position, end, encode_attribute(octets[position], octets[position + 1], unique)),)
+        parsed.cuts += ((position, end, encode_attribute(octets[position] & 0xE0, octets[position + 1], unique)),)
 
 
 def _duplicate(parsed: Attributes, kind: int, start: int, end: int) -> None:
