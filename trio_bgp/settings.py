@@ -29,6 +29,7 @@ __all__ = [
     "Role",
     "Settings",
     "SpeakerSettings",
+    "TcpAo",
 ]
 
 DEFAULT_HOLD_TIME: Final = 90
@@ -130,6 +131,17 @@ class AddPathSettings:
 
 
 @attrs.frozen
+class TcpAo:
+    """A TCP-AO master key (RFC 5925), the same in both directions."""
+
+    key_id: int
+    """SendID and RecvID, 0 to 255."""
+    algorithm: str
+    """`hmac-sha1-96` or `aes-128-cmac-96` (RFC 5926)."""
+    password: str = attrs.field(repr=False)
+
+
+@attrs.frozen
 class Endpoint:
     """A local address and TCP port to listen on."""
 
@@ -177,6 +189,8 @@ class PeerSettings:
     next_hop_check: NextHopCheck = NextHopCheck.OFF
     md5_password: str | None = attrs.field(default=None, repr=False)
     """TCP-MD5 key (RFC 2385)."""
+    tcp_ao: TcpAo | None = None
+    """TCP-AO key (RFC 5925), where the kernel has it; not beside TCP-MD5."""
     ttl_security: int | None = None
     """GTSM (RFC 5082): the number of hops the peer may be away, 1 for a directly connected one."""
     queue_limit: int = DEFAULT_QUEUE_LIMIT

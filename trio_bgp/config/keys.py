@@ -120,6 +120,21 @@ def _path(value: object) -> str:
     return value
 
 
+def _file(value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value.encode()) <= 4096 or "\0" in value:
+        raise UnacceptableError
+    return value
+
+
+def _tcp_ao(value: object) -> tuple[int, str, str]:
+    """Key identifier, algorithm, and the file that has the password."""
+    if not isinstance(value, dict) or value.keys() != {"key_id", "algorithm", "password_file"}:
+        raise UnacceptableError
+    if value["algorithm"] not in ("hmac-sha1-96", "aes-128-cmac-96"):
+        raise UnacceptableError
+    return _whole(0, 255)(value["key_id"]), str(value["algorithm"]), _file(value["password_file"])
+
+
 def _name(value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= 64:
         raise UnacceptableError
@@ -325,6 +340,12 @@ GROUP_KEYS: Final = _by_name(
     Key("enforce_first_as", BOOLEAN, _boolean),
     Key("next_hop_check", _strings(check.value for check in NextHopCheck), _one_of(NextHopCheck)),
     Key("md5_password", "a string of 1 to 80 octets", _password, secret=True),
+    Key("md5_password_file", "a path of 1 to 4096 octets", _file),
+    Key(
+        "tcp_ao",
+        '{key_id = 0 to 255, algorithm = "hmac-sha1-96" or "aes-128-cmac-96", password_file = a path}',
+        _tcp_ao,
+    ),
     Key("ttl_security", "true (one hop), false, or 1 to 254 hops", _ttl_security),
     Key("queue_limit", "65536 to 1099511627776 octets", _whole(1 << 16, 1 << 40)),
     Key("add_path", '{send = "all", or 1 to 255 paths, receive = true or false}', _add_path),

@@ -1,6 +1,8 @@
 """TOML to settings. Every problem is found at once and told with file, line, key, what was found, what is accepted."""
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +32,7 @@ from trio_bgp.settings import (
     Role,
     Settings,
     SpeakerSettings,
+    TcpAo,
 )
 from trio_bgp.wire.nlri import Framing
 from trio_bgp.wire.numbers import FAMILIES, Family, family, family_name
@@ -143,6 +146,7 @@ class _Reader:
         self.unique(peers, "range")
         for path, peer in peers:
             self.fits_speaker(path, peer, speaker)
+            self.secrets(peer)
         if self.problems:
             raise ConfigError(sorted(self.problems, key=lambda problem: problem.line))
         return Settings(
@@ -272,6 +276,44 @@ class _Reader:
                 self.problem(at.path, None, f"an IPv{version} address in speaker.listen, or not passive", found)
         elif Endpoint(at.value, peer["port"].value if "port" in peer else BGP_PORT) in listen:
             self.problem(at.path, None, "another address or port", f'"{at.value}", where we listen ourselves')
+
+    def secrets(self, peer: _Values) -> None:
+        """Put what files have in place of their names."""
+        file = peer.pop("md5_password_file", None)
+        if file is not None:
+            if "md5_password" in peer:
+                self.problem(file.path, None, "one of the two", "a file beside md5_password")
+            password = self.secret(file.path, file.value)
+            if password is not None:
+                peer["md5_password"] = _Value(password, file.path)
+        ao = peer.pop("tcp_ao", None)
+        if ao is not None:
+            if "md5_password" in peer:
+                self.problem(ao.path, None, "one of the two", "TCP-AO beside TCP-MD5")
+            key_id, algorithm, name = ao.value
+            password = self.secret(ao.path, name)
+            if password is not None:
+                peer["tcp_ao"] = _Value(TcpAo(key_id, algorithm, password), ao.path)
+
+    def secret(self, path: KeyPath, name: str) -> str | None:
+        """The first line of a file that only its owner can read; None if that is not what it is."""
+        accepted = "a file with a password of 1 to 80 octets that only its owner can read (chmod 600)"
+        try:
+            with (Path(self.filename).parent / name).open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                octets = file.read(1024).partition(b"\n")[0].rstrip(b"\r")
+            text = octets.decode()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            self.problem(path, None, accepted, f"{printable(name)}: {reason}")
+            return None
+        if mode & 0o077:
+            self.problem(path, None, accepted, f"{printable(name)} with mode {mode:04o}")
+            return None
+        if not 1 <= len(octets) <= 80:
+            self.problem(path, None, accepted, f"{printable(name)} with a password of {len(octets)} octets")
+            return None
+        return text
 
     def table(self, path: KeyPath, table: object, keys: Mapping[str, Key]) -> _Values:
         """The accepted values of a table."""

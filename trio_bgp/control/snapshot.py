@@ -114,6 +114,8 @@ class Snapshot:
         pool = self.speaker.forwarder.pool.statistics()
         return {
             "resident_octets": _resident(),
+            "file_descriptors": len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0,
+            "tasks": trio.lowlevel.current_statistics().tasks_living,
             "buffers": {
                 "outstanding": pool.outstanding,
                 "outstanding_octets": pool.outstanding_octets,

@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from trio_bgp.runtime.transport import SocketTransport
-from trio_bgp.settings import Endpoint, PeerSettings
+from trio_bgp.settings import Endpoint, PeerSettings, TcpAo
 
 __all__ = ["connect", "listen", "protect_accepted"]
 
@@ -18,6 +18,11 @@ TCP_MD5SIG: Final = 14
 TCP_MD5SIG_EXT: Final = 32
 TCP_MD5SIG_FLAG_PREFIX: Final = 1
 TCP_MD5SIG_MAXKEYLEN: Final = 80
+TCP_AO_ADD_KEY: Final = 38
+TCP_AO_MAXKEYLEN: Final = 80
+AO_MAC_LENGTH: Final = 12
+AO_ALGORITHMS: Final = {"hmac-sha1-96": "hmac(sha1)", "aes-128-cmac-96": "cmac(aes128)"}
+"""RFC 5926, and what the kernel calls them."""
 TCP_SAVE_SYN: Final = 27
 TCP_SAVED_SYN: Final = 28
 IP_MINTTL: Final = 21
@@ -47,8 +52,12 @@ def listen(endpoint: Endpoint, peers: Iterable[PeerSettings]) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_TCP, TCP_SAVE_SYN, 1)
         for peer in peers:
             network = peer.range if peer.address is None else peer.address
-            if peer.md5_password is not None and network is not None and network.version == endpoint.address.version:
+            if network is None or network.version != endpoint.address.version:
+                continue
+            if peer.md5_password is not None:
                 set_md5(listener, network, peer.md5_password)
+            if peer.tcp_ao is not None:
+                set_ao(listener, network, peer.tcp_ao)
         listener.bind((str(endpoint.address), endpoint.port))
         listener.listen(BACKLOG)
     except OSError as error:
@@ -70,6 +79,8 @@ async def connect(peer: PeerSettings) -> SocketTransport:
     try:
         if peer.md5_password is not None:
             set_md5(connection, peer.address, peer.md5_password)
+        if peer.tcp_ao is not None:
+            set_ao(connection, peer.address, peer.tcp_ao)
         if peer.ttl_security is not None:
             set_ttl_security(connection, family, peer.ttl_security)
         if peer.local_address is not None:
@@ -116,12 +127,48 @@ def set_md5(
     else:
         address, prefix = peer.network_address, peer.prefixlen
         option, flags = TCP_MD5SIG_EXT, TCP_MD5SIG_FLAG_PREFIX
-    if address.version == 4:
-        storage = struct.pack("=HH4s", socket.AF_INET, 0, address.packed)
-    else:
-        storage = struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, address.packed, 0)
-    value = storage.ljust(128, b"\0") + struct.pack("=BBHi", flags, prefix, len(key), 0)
+    value = _storage(address).ljust(128, b"\0") + struct.pack("=BBHi", flags, prefix, len(key), 0)
     connection.setsockopt(socket.IPPROTO_TCP, option, value + key.ljust(TCP_MD5SIG_MAXKEYLEN, b"\0"))
+
+
+def ao_key(peer: IPv4Address | IPv6Address | IPv4Network | IPv6Network, key: TcpAo) -> bytes:
+    """Linux' `struct tcp_ao_add` for a peer or a range of peers (include/uapi/linux/tcp.h): 288 octets."""
+    address: IPv4Address | IPv6Address
+    prefix: int
+    if isinstance(peer, IPv4Address | IPv6Address):
+        address, prefix = peer, peer.max_prefixlen
+    else:
+        address, prefix = peer.network_address, peer.prefixlen
+    password = key.password.encode()
+    flags = 0  # neither set_current nor set_rnext: with one key there is nothing to choose
+    value = _storage(address).ljust(128, b"\0") + AO_ALGORITHMS[key.algorithm].encode().ljust(64, b"\0")
+    value += struct.pack("=iIHBBBBBB", 0, flags, 0, prefix, key.key_id, key.key_id, AO_MAC_LENGTH, 0, len(password))
+    return value + password.ljust(TCP_AO_MAXKEYLEN, b"\0")
+
+
+def set_ao(
+    connection: socket.socket | trio.socket.SocketType,
+    peer: IPv4Address | IPv6Address | IPv4Network | IPv6Network,
+    key: TcpAo,
+) -> None:
+    """Install a TCP-AO key (RFC 5925) for a peer or a range of peers.
+
+    Raises:
+        OSError: the kernel has no TCP-AO (Linux 6.7 with CONFIG_TCP_AO has), or not this algorithm.
+    """
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, TCP_AO_ADD_KEY, ao_key(peer, key))
+    except OSError as error:
+        if error.errno in (errno.ENOPROTOOPT, errno.EOPNOTSUPP):
+            raise OSError(error.errno, "this kernel has no TCP-AO (CONFIG_TCP_AO, Linux 6.7)") from None
+        raise OSError(error.errno, f"TCP-AO with {key.algorithm}: {error.strerror}") from None
+
+
+def _storage(address: IPv4Address | IPv6Address) -> bytes:
+    """A `struct sockaddr_in` or `sockaddr_in6` of an address and port 0."""
+    if address.version == 4:
+        return struct.pack("=HH4s", socket.AF_INET, 0, address.packed)
+    return struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, address.packed, 0)
 
 
 def set_ttl_security(connection: socket.socket | trio.socket.SocketType, family: int, hops: int) -> None:
