@@ -57,7 +57,7 @@ async def speak(client: ScriptedSpeaker, octets: bytes) -> None:
     """Say something if somebody listens."""
     try:
         await client.say(octets)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
+    except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
         client.closed.set()
 
 
