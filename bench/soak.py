@@ -45,7 +45,7 @@ async def session(number: int, rng: random.Random, deadline: float, counts: dict
                 while not client.closed.is_set():
                     await act(client, number, rng, counts)
                     await trio.sleep(rng.uniform(0.01, 0.5))
-            if rng.random() < 0.2:
+            if client.established.is_set() and rng.random() < 0.2:
                 with trio.move_on_after(1):
                     await speak(client, decoder.message(decoder.NOTIFICATION, b"\6\4"))
             client.thawed.set()
