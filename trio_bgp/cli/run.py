@@ -16,6 +16,7 @@ from trio_bgp import __version__, log
 from trio_bgp.config import ConfigError, load_settings
 from trio_bgp.config.diff import compare
 from trio_bgp.control.server import default_socket, serve
+from trio_bgp.runtime.notify import Notifier
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.settings import ControlSettings, Endpoint, Settings
 
@@ -82,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, path: Path) -> None:
     speaker = Speaker(settings)
+    notifier = Notifier()
     control = settings.control
     named = control.socket is not None
     if not named:
@@ -92,7 +94,7 @@ async def _serve(settings: Settings, path: Path) -> None:
 
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP) as signals:
-            nursery.start_soon(_watch_signals, speaker, signals, nursery.cancel_scope, path)
+            nursery.start_soon(_watch_signals, speaker, signals, nursery.cancel_scope, path, notifier)
             endpoints = await nursery.start(_run_speaker, speaker, nursery.cancel_scope)
             logger.info(
                 "speaker.started version=%s config=%s as=%d listen=%s peers=%d",
@@ -111,6 +113,8 @@ async def _serve(settings: Settings, path: Path) -> None:
                 logger.warning("control.failed cause=%r", str(_leaves(group)[0]))
             else:
                 logger.info("control.started socket=%s listen=%s", control.socket, ",".join(map(str, shown)) or "-")
+            notifier.ready(f"{len(settings.peers)} peers configured")
+            await notifier.watchdog()
             await trio.sleep_forever()
 
 
@@ -146,16 +150,20 @@ async def _run_speaker(speaker: Speaker, scope: trio.CancelScope, task_status: t
     scope.cancel()
 
 
-async def _watch_signals(speaker: Speaker, signals: AsyncIterator[int], scope: trio.CancelScope, path: Path) -> None:
+async def _watch_signals(
+    speaker: Speaker, signals: AsyncIterator[int], scope: trio.CancelScope, path: Path, notifier: Notifier
+) -> None:
     stopping = False
     async for number in signals:
         name = signal.Signals(number).name
         if number == signal.SIGHUP:
+            notifier.reloading()
             found = _reload(speaker, path, apply=True)
             for line in found.get("changes", ()):
                 logger.info("config.change %s", line)
             for line in found.get("error", "").splitlines():
                 logger.error("config.refused %s", line)
+            notifier.ready(f"{len(speaker.settings.peers)} peers configured")
             continue
         if stopping:
             logger.warning("speaker.aborted signal=%s", name)
@@ -163,6 +171,7 @@ async def _watch_signals(speaker: Speaker, signals: AsyncIterator[int], scope: t
             return
         stopping = True
         logger.info("speaker.stopping signal=%s", name)
+        notifier.stopping()
         if number == signal.SIGUSR1:
             speaker.stop_for_restart()
         else:
