@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["Bird", "Copier", "Daemon", "TrioBgp"]
@@ -108,7 +109,9 @@ class TrioBgp(Daemon):
         """Its version and Python's."""
         from trio_bgp import __version__
 
-        return f"trio-bgp {__version__}, CPython {sys.version.split()[0]}"
+        found = find_spec("trio_bgp.rib.table")
+        build = "pure Python" if found is None or str(found.origin).endswith(".py") else "compiled with mypyc"
+        return f"trio-bgp {__version__} ({build}), CPython {sys.version.split()[0]}"
 
     def command(self) -> list[str]:
         """See `Daemon.command`."""

@@ -11,6 +11,7 @@ import pytest
 from trio_bgp import __version__
 from trio_bgp.cli import main
 from trio_bgp.cli.main import COMMANDS, build_parser
+from trio_bgp.rib import table
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference" / "command-line.md"
@@ -28,7 +29,8 @@ def run_main(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """`--version` on standard output."""
-    assert run_main(capsys, "--version") == (0, f"trio-bgp {__version__}\n", "")
+    build = "pure Python" if str(table.__file__).endswith(".py") else "compiled"
+    assert run_main(capsys, "--version") == (0, f"trio-bgp {__version__} ({build})\n", "")
 
 
 def test_help_has_every_command_and_an_example_of_each(capsys: pytest.CaptureFixture[str]) -> None:

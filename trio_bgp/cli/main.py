@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Final
 
 from trio_bgp import __version__
@@ -72,7 +73,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"trio-bgp {__version__}")
+    parser.add_argument("--version", action="version", version=f"trio-bgp {__version__} ({_build()})")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if name == command:
@@ -81,6 +82,13 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         else:
             subparsers.add_parser(name, help=summary)
     return parser
+
+
+def _build() -> str:
+    """Which of the two builds this is (`setup.py`)."""
+    found = find_spec("trio_bgp.rib.table")
+    compiled = found is not None and found.origin is not None and not found.origin.endswith(".py")
+    return "compiled" if compiled else "pure Python"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

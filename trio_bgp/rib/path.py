@@ -199,11 +199,9 @@ class Path:
 PathKey = bytes | tuple[object, ...]
 
 
-class PathStore(dict[PathKey, Path]):
-    """The paths of one source in one family, by what makes them equal.
+PathStore = dict[PathKey, Path]
+"""The paths of one source in one family, by what makes them equal.
 
-    The key is the received attribute block's octets for routes of the NLRI field without path identifiers; for others a
-    tuple of all that counts.
-    """
-
-    __slots__ = ()
+The key is the received attribute block's octets for routes of the NLRI field without path identifiers; for others a
+tuple of all that counts.
+"""
