@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.daemons import ADDRESS, AS, Bird, Copier, Daemon, TrioBgp
+from bench.daemons import ADDRESS, AS, Bird, CompiledTrioBgp, Copier, Daemon, TrioBgp
 from bench.table import SHARED, first_peer
 
 HERE = Path(__file__).resolve().parent
@@ -104,13 +104,15 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--receivers", type=int, nargs="+", default=[1, 10, 50])
     parser.add_argument("--mixed", type=int, nargs="*", default=[10, 50], help="receivers when half are different")
-    parser.add_argument("--daemons", nargs="+", default=["trio-bgp", "BIRD", "copier"])
+    parser.add_argument("--daemons", nargs="+", default=["trio-bgp", "trio-bgp compiled", "BIRD", "copier"])
     parser.add_argument("--output", type=Path, default=HERE / "out")
     arguments = parser.parse_args()
     if not SHARED.is_dir():
         print(f"{SHARED} is missing: the benchmark announces a real table from there", file=sys.stderr)
         return 1
-    kinds: list[type[Daemon]] = [kind for kind in (TrioBgp, Bird, Copier) if kind.name in arguments.daemons]
+    kinds: list[type[Daemon]] = [
+        kind for kind in (TrioBgp, CompiledTrioBgp, Bird, Copier) if kind.name in arguments.daemons
+    ]
     missing = [kind.name for kind in kinds if not kind.version()]
     if missing:
         print(f"not installed: {', '.join(missing)} (.ci/install-daemons)", file=sys.stderr)

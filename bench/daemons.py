@@ -5,11 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["Bird", "Copier", "Daemon", "TrioBgp"]
+__all__ = ["Bird", "CompiledTrioBgp", "Copier", "Daemon", "TrioBgp"]
 
 AS = 64999
 ADDRESS = "127.0.0.1"
@@ -53,6 +54,10 @@ class Daemon:
         """Write the configuration; the command that runs the daemon in the foreground."""
         raise NotImplementedError
 
+    def environment(self) -> dict[str, str]:
+        """What it runs in."""
+        return dict(os.environ)
+
     @classmethod
     def version(cls) -> str:
         """What it says it is; empty if it is not installed."""
@@ -61,7 +66,9 @@ class Daemon:
     def start(self, processor: int) -> None:
         """Start it on `processor` and wait until it listens."""
         with (self.folder / f"{self.name}.log").open("wb") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, env=self.environment()
+            )
         os.sched_setaffinity(self.process.pid, {processor})
         needle = f"{self.port:04X} 00000000:0000 0A"
         deadline = time.monotonic() + 20
@@ -127,6 +134,56 @@ class TrioBgp(Daemon):
         path = self.folder / "trio-bgp.toml"
         path.write_text(text)
         return [sys.executable, "-m", "trio_bgp", "run", str(path)]
+
+
+class CompiledTrioBgp(TrioBgp):
+    """The same with its hot modules compiled by mypyc (`setup.py`)."""
+
+    name = "trio-bgp compiled"
+
+    @classmethod
+    def build(cls) -> Path:
+        """A copy of the project with the compiled modules in it; made once for each state of the source."""
+        root = Path(__file__).resolve().parents[1]
+        target = root / "bench" / "build" / "compiled"
+        sources = [root / "setup.py", *(root / "trio_bgp").rglob("*.py")]
+        newest = max(path.stat().st_mtime for path in sources)
+        stamp = target / "stamp"
+        if stamp.exists() and stamp.stat().st_mtime >= newest:
+            return target
+        environment = {
+            **os.environ,
+            "TRIO_BGP_COMPILE": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        }
+        command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+        # outside of the checkout: mypy takes a folder below `bench` for a part of that package
+        with tempfile.TemporaryDirectory() as name:
+            copy = Path(name) / "compiled"
+            ignore = shutil.ignore_patterns("__pycache__", "*.so")
+            shutil.copytree(root / "trio_bgp", copy / "trio_bgp", ignore=ignore)
+            for name in ("setup.py", "pyproject.toml", "README.md"):
+                shutil.copy(root / name, copy)
+            subprocess.run(command, cwd=copy, env=environment, check=True, capture_output=True)
+            shutil.rmtree(copy / "build", ignore_errors=True)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(copy, target)
+        stamp.touch()
+        return target
+
+    @classmethod
+    def version(cls) -> str:
+        """As its own command line says; empty if it cannot be compiled here."""
+        try:
+            folder = cls.build()
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+        command = [sys.executable, "-m", "trio_bgp", "--version"]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+    def environment(self) -> dict[str, str]:
+        """See `Daemon.environment`."""
+        return {**os.environ, "PYTHONPATH": str(self.build())}
 
 
 class Bird(Daemon):

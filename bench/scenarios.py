@@ -23,7 +23,7 @@ from typing import Any
 
 import attrs
 
-from bench.daemons import ADDRESS, AS, FIRST_AS, Bird, Daemon, TrioBgp, client_address
+from bench.daemons import ADDRESS, AS, FIRST_AS, Bird, CompiledTrioBgp, Daemon, TrioBgp, client_address
 from bench.table import first_peer
 from tests.harness import decoder
 
@@ -279,10 +279,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="frozen: how long UPDATEs flow")
     parser.add_argument("--rate", type=int, default=1000, help="frozen: UPDATEs a second")
     parser.add_argument("--receivers", type=int, default=50)
-    parser.add_argument("--daemons", nargs="+", default=["trio-bgp", "BIRD"])
+    parser.add_argument("--daemons", nargs="+", default=["trio-bgp", "trio-bgp compiled", "BIRD"])
     arguments = parser.parse_args()
     port = PORT
-    for kind in (TrioBgp, Bird):
+    for kind in (TrioBgp, CompiledTrioBgp, Bird):
         if kind.name not in arguments.daemons:
             continue
         if arguments.scenario == "joiners":
