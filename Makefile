@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS := 0
+SEED :=
 FUZZ_SECONDS := 60
 STAMP := $(VENV)/.stamp
 
@@ -13,7 +14,7 @@ help:
 	@echo "make test    set up and run the tests"
 	@echo "make check   format, lint, types, layer order, tests with coverage"
 	@echo "make fuzz    atheris on framing, OPEN, attributes, NLRI and repacking, FUZZ_SECONDS each"
-	@echo "make soak    random schedules with faults until interrupted, or for SECONDS=..."
+	@echo "make soak    random schedules with faults until interrupted, or for SECONDS=...; SEED=N: that one"
 	@echo "make fix     let ruff format and mend what it can"
 	@echo "make interop tests against BIRD, FRR, GoBGP, OpenBGPD and ExaBGP (Debian packages)"
 	@echo "make bench   CPU seconds beside BIRD in the same run"
@@ -40,7 +41,7 @@ simulate: $(STAMP)
 	$(BIN)/python -m pytest -q -m simulation
 
 soak: $(STAMP)
-	$(BIN)/python -m tests.simulation --seconds $(SECONDS)
+	$(BIN)/python -m tests.simulation $(SEED) --seconds $(SECONDS)
 
 fix: $(STAMP)
 	$(BIN)/ruff format .

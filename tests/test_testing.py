@@ -7,8 +7,10 @@ import trio
 import trio.testing
 
 from tests.simulation.test_simulation import run_schedule
+from trio_bgp.config import ConfigError
+from trio_bgp.runtime.connection import Connection
 from trio_bgp.settings import Role
-from trio_bgp.testing import Faults, FaultyStream, bgp_lab, deterministic
+from trio_bgp.testing import Faults, FaultyStream, bgp_lab, deterministic, window_stream_pair
 from trio_bgp.wire.notification import Notification
 
 
@@ -138,3 +140,80 @@ def test_a_schedule_of_the_simulation() -> None:
     """One seed of each kind, so that `make test` has some too."""
     for seed in range(5):
         run_schedule(1_000_000 + seed)
+
+
+async def test_a_window_stream_is_a_stream_as_trio_wants_them() -> None:
+    """Trio's own checks of a bidirectional stream, the full pipe among them."""
+
+    async def make(window: int) -> tuple[trio.abc.Stream, trio.abc.Stream]:
+        await trio.lowlevel.checkpoint()
+        return window_stream_pair(window)
+
+    async def roomy() -> tuple[trio.abc.Stream, trio.abc.Stream]:
+        return await make(1 << 16)
+
+    async def clogged() -> tuple[trio.abc.Stream, trio.abc.Stream]:
+        one, two = await make(1)
+        await one.send_all(b"x")
+        await two.send_all(b"x")
+        return one, two
+
+    await trio.testing.check_two_way_stream(roomy, clogged)
+
+
+async def test_a_frozen_peer_is_felt_through_a_window(autojump_clock: object) -> None:
+    """What does not fit waits in the daemon, then the peer is behind; thawed it holds everything, others always did."""
+    async with bgp_lab() as lab:
+        source = await lab.peer(hold_time=9)
+        frozen = await lab.peer(window=1000, queue_limit=2000)
+        other = await lab.peer(hold_time=9)
+        frozen.stream.freeze()
+        for number in range(200):
+            await source.announce(f"10.0.{number}.0/24", med=number)
+            await lab.settle()
+        member = next(each for each in lab.speaker.forwarder.members if each.name == frozen.name)
+        assert member.detached == 1
+        assert len(other.routes) == 200
+        await trio.sleep(60)
+        frozen.stream.thaw()
+        await trio.sleep(5)
+        assert set(frozen.routes) == set(other.routes)
+        assert not source.closed.is_set()
+        assert not other.closed.is_set()
+
+
+async def test_a_silent_peer_runs_out_of_time(autojump_clock: object) -> None:
+    """KEEPALIVEs keep a session up; without them the hold timer expires (RFC 4271, section 6.5)."""
+    async with bgp_lab() as lab:
+        peer = await lab.peer(hold_time=9)
+        await trio.sleep(100)
+        assert not peer.closed.is_set()
+        peer.keepalives = False
+        await trio.sleep(10)
+        assert [each.code for each in peer.notifications] == [4]
+
+
+async def test_settings_may_be_toml() -> None:
+    """The text of a configuration file does; a bad one says what is wrong with it."""
+    async with bgp_lab('[speaker]\nlocal_as = 65010\nbgp_identifier = "10.0.0.9"\n') as lab:
+        assert lab.speaker.settings.speaker.local_as == 65010
+        with pytest.raises(ConfigError, match="local_az"):
+            await lab.daemon("bad", '[speaker]\nlocal_az = 65010\nbgp_identifier = "10.0.0.9"\n', "10.0.0.9")
+
+
+async def test_a_crash_in_the_daemon_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon outlives a crashed task of its own, and says so; a lab raises when it ends."""
+
+    async def crash(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("a bug")
+
+    async def crashing_lab() -> None:
+        async with bgp_lab() as lab:
+            peer = await lab.peer()
+            monkeypatch.setattr(Connection, "_updates", crash)
+            await peer.announce("10.0.0.0/24")
+            await lab.settle()
+
+    with pytest.raises(AssertionError, match="crashed"):
+        await crashing_lab()

@@ -1,6 +1,7 @@
 """Whole daemons over in-memory streams, with scripted speakers around them."""
 
 import contextlib
+import logging
 import random
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
@@ -17,6 +18,8 @@ from trio_bgp.runtime.peer import Connect
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.runtime.transport import StreamTransport
 from trio_bgp.settings import PeerSettings, Settings, SpeakerSettings
+from trio_bgp.testing.lab import Crashes
+from trio_bgp.testing.window import window_stream_pair
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST
 
 LOCAL_AS = 65000
@@ -59,12 +62,19 @@ class Lab:
         *,
         families: tuple[Family, ...] = (V4, V6),
         lockstep: bool = False,
+        window: int | None = None,
         wait: bool = True,
         **options: Any,
     ) -> ScriptedSpeaker:
         """Connect as peer `number`; with `wait` until the session is up and quiet."""
-        make = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
-        ours, theirs = make()
+        ours: trio.abc.Stream
+        theirs: trio.abc.Stream
+        if window is not None:
+            ours, theirs = window_stream_pair(window)
+        elif lockstep:
+            ours, theirs = trio.testing.lockstep_stream_pair()
+        else:
+            ours, theirs = trio.testing.memory_stream_pair()
         options = {"asn": 65000 + number, "identifier": 0x0A000000 + number, **options}
         client = ScriptedSpeaker(ours, families=families, **options)
         self.speaker.accept(StreamTransport(theirs, peer_address=address_of(number)))
@@ -84,7 +94,11 @@ class Lab:
 
 @contextlib.asynccontextmanager
 async def lab(
-    *peers: PeerSettings, seed: int = 0, connect: Connect = sockets.connect, **changes: Any
+    *peers: PeerSettings,
+    seed: int = 0,
+    connect: Connect = sockets.connect,
+    crash_expected: bool = False,
+    **changes: Any,
 ) -> AsyncIterator[Lab]:
     """Run a daemon with these peers and `changes` to its own settings; in the end every buffer must be back."""
     settings = Settings(
@@ -92,9 +106,16 @@ async def lab(
         peers=tuple(peers),
     )
     speaker = Speaker(settings, connect=connect, rng=random.Random(seed))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(lambda task_status: speaker.run(task_status=task_status))
-        yield Lab(speaker, nursery)
-        await trio.testing.wait_all_tasks_blocked(0.001)
-        nursery.cancel_scope.cancel()
+    crashes = Crashes()
+    logging.getLogger("trio_bgp").addHandler(crashes)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: speaker.run(task_status=task_status))
+            yield Lab(speaker, nursery)
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            nursery.cancel_scope.cancel()
+    finally:
+        logging.getLogger("trio_bgp").removeHandler(crashes)
+    if crashes.records and not crash_expected:
+        raise AssertionError(f"a daemon's task crashed: {crashes.records[0].getMessage()}") from crashes.cause
     assert speaker.forwarder.pool.outstanding == 0, "slabs were not given back"

@@ -34,8 +34,10 @@ class ScriptedSpeaker:
         add_path: int = 0,
         receives_add_path: bool = False,
         extra: tuple[bytes, ...] = (),
+        keepalives: bool = False,
     ) -> None:
         self.stream = stream
+        self.keepalive_seconds = hold_time / 3 if keepalives else 0.0
         self.receives_add_path = receives_add_path
         self.asn4 = asn4
         self.asn = asn
@@ -63,13 +65,32 @@ class ScriptedSpeaker:
         self.closed = trio.Event()
         self.thawed = trio.Event()
         self.thawed.set()
+        self._sending = trio.Lock()
         self.on_message: Callable[[bytes], None] | None = None
         self._octets = bytearray()
 
     async def run(self) -> None:
         """Say OPEN and KEEPALIVE, then listen until the connection ends."""
+        if not self.keepalive_seconds:
+            await self._listen()
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_alive)
+            await self._listen()
+            nursery.cancel_scope.cancel()
+
+    async def _keep_alive(self) -> None:
+        await self.established.wait()
+        while True:
+            await trio.sleep(self.keepalive_seconds)
+            try:
+                await self.say(decoder.message(decoder.KEEPALIVE))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+
+    async def _listen(self) -> None:
         try:
-            await self.stream.send_all(self.open_octets)
+            await self.say(self.open_octets)
             while True:
                 await self.thawed.wait()
                 octets = await self.stream.receive_some(65536)
@@ -94,8 +115,9 @@ class ScriptedSpeaker:
             self.thawed = trio.Event()
 
     async def say(self, octets: bytes) -> None:
-        """Send octets as they are."""
-        await self.stream.send_all(octets)
+        """Send octets as they are, after what is being sent."""
+        async with self._sending:
+            await self.stream.send_all(octets)
 
     async def cut(self) -> None:
         """End the connection at once."""
@@ -109,7 +131,7 @@ class ScriptedSpeaker:
             self.on_message(whole)
         kind, body = whole[18], whole[19:]
         if kind == decoder.OPEN:
-            await self.stream.send_all(decoder.message(decoder.KEEPALIVE))
+            await self.say(decoder.message(decoder.KEEPALIVE))
         elif kind == decoder.KEEPALIVE:
             self.established.set()
         elif kind == decoder.UPDATE:

@@ -9,6 +9,7 @@ A failure names its seed; `python -m tests.simulation SEED` runs that schedule a
 import contextlib
 import random
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -17,7 +18,7 @@ from tests.harness.lab import Lab, lab
 from tests.harness.speaker import ScriptedSpeaker
 from tests.integration.test_mixed_oracle import OPAQUE_FAMILY, PeerModel, Run, random_peers, settings_of
 from trio_bgp.runtime.transport import StreamTransport
-from trio_bgp.testing import Faults, FaultyStream, deterministic
+from trio_bgp.testing import Faults, FaultyStream, deterministic, window_stream_pair
 from trio_bgp.wire.nlri import Framing
 
 pytestmark = pytest.mark.simulation
@@ -32,10 +33,16 @@ class FaultyRun(Run):
     """A schedule in which connections misbehave."""
 
     def __init__(
-        self, rng: random.Random, the_lab: Lab, peers: dict[int, PeerModel], clock: trio.testing.MockClock
+        self,
+        rng: random.Random,
+        the_lab: Lab,
+        peers: dict[int, PeerModel],
+        clock: trio.testing.MockClock,
+        hold_time: int,
     ) -> None:
         super().__init__(rng, the_lab, peers)
         self.clock = clock
+        self.hold_time = hold_time
 
     async def step(self) -> None:
         """One operation, then perhaps the time leaps; who was cut off is gone from the model too."""
@@ -65,7 +72,11 @@ class FaultyRun(Run):
             faults.delay = rng.choice([0.01, 0.5])
         elif rng.random() < 0.3:
             faults.fragment = rng.choice([7, 30, 100])
-        ours, theirs = trio.testing.memory_stream_pair()
+        # A small window lets a frozen peer push back, so that it is detached and caught up with from the RIB.
+        window = rng.choice([None, 200, 5000])
+        pair = trio.testing.memory_stream_pair() if window is None else window_stream_pair(window)
+        ours: trio.abc.Stream = pair[0]
+        theirs: trio.abc.Stream = pair[1]
         client = ScriptedSpeaker(
             FaultyStream(ours, faults, rng),
             asn=peer.asn,
@@ -76,6 +87,8 @@ class FaultyRun(Run):
             enhanced_refresh=rng.random() < 0.5,
             add_path=3,
             receives_add_path=bool(peer.send),
+            hold_time=self.hold_time,
+            keepalives=True,
         )
         self.lab.speaker.accept(StreamTransport(theirs, peer_address=f"192.0.2.{number}"))
         self.lab.nursery.start_soon(client.run)
@@ -116,9 +129,11 @@ async def simulate(seed: int) -> None:
     limit = rng.choice([1 << 23, 400])
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, trio.testing.MockClock)
-    settings = [settings_of(peer, limit) for peer in peers.values()]
+    # 0: nobody's time runs out; 9: a leap of the clock ends sessions; 90: nearly.
+    hold_time = rng.choice([0, 9, 90])
+    settings = [attrs.evolve(settings_of(peer, limit), hold_time=hold_time) for peer in peers.values()]
     async with lab(*settings, seed=seed, framing={OPAQUE_FAMILY: Framing.U16}) as the_lab:
-        run = FaultyRun(rng, the_lab, peers, clock)
+        run = FaultyRun(rng, the_lab, peers, clock, hold_time)
         for _ in range(STEPS):
             await run.step()
         await run.compare()

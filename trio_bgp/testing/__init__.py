@@ -11,5 +11,15 @@ async def test_a_client_gets_what_another_announces(autojump_clock):
 from trio_bgp.testing.faults import Faults, FaultyStream, deterministic
 from trio_bgp.testing.lab import BgpLab, bgp_lab
 from trio_bgp.testing.peer import BgpPeer, ReceivedRoute
+from trio_bgp.testing.window import window_stream_pair
 
-__all__ = ["BgpLab", "BgpPeer", "Faults", "FaultyStream", "ReceivedRoute", "bgp_lab", "deterministic"]
+__all__ = [
+    "BgpLab",
+    "BgpPeer",
+    "Faults",
+    "FaultyStream",
+    "ReceivedRoute",
+    "bgp_lab",
+    "deterministic",
+    "window_stream_pair",
+]

@@ -1,6 +1,7 @@
 """Daemons and speakers connected in memory."""
 
 import contextlib
+import logging
 import random
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -10,17 +11,38 @@ import attrs
 import trio
 import trio.testing
 
+from trio_bgp.config import parse_settings
 from trio_bgp.runtime.speaker import PeerChange, Speaker
 from trio_bgp.runtime.transport import StreamTransport, Transport
 from trio_bgp.settings import PeerSettings, Policy, Role, Settings, SpeakerSettings
 from trio_bgp.testing.faults import Faults, FaultyStream
 from trio_bgp.testing.peer import BgpPeer
+from trio_bgp.testing.window import window_stream_pair
 from trio_bgp.wire.capabilities import Capability
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family
 
 __all__ = ["BgpLab", "bgp_lab"]
 
 QUIET_SECONDS = 0.001
+
+
+class Crashes(logging.Handler):
+    """Keeps what daemons log of crashed tasks."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        if record.exc_info:
+            self.records.append(record)
+
+    @property
+    def cause(self) -> BaseException | None:
+        """What the first one died of."""
+        found = self.records[0].exc_info
+        return found[1] if found else None
 
 
 class BgpLab:
@@ -43,11 +65,21 @@ class BgpLab:
         """The first daemon."""
         return self.daemons[""]
 
-    async def daemon(self, name: str, settings: Settings, address: str) -> Speaker:
+    async def daemon(self, name: str, settings: Settings | str, address: str) -> Speaker:
         """Start a daemon that lives at an address of the lab; what it says of listening does not count.
 
         Peers in its configuration that are not passive are connected to if a daemon of the lab lives at their address.
+
+        Args:
+            name: what the lab calls it.
+            settings: its configuration, or the TOML text of one.
+            address: where it lives.
+
+        Raises:
+            ConfigError: the text is no valid configuration.
         """
+        if isinstance(settings, str):
+            settings = parse_settings(settings, name or "settings")
         own = ip_address(address)
         settings = attrs.evolve(settings, speaker=attrs.evolve(settings.speaker, listen=()))
 
@@ -78,6 +110,7 @@ class BgpLab:
         add_path: int = 0,
         capabilities: Sequence[Capability] = (),
         faults: Faults | None = None,
+        window: int | None = None,
         daemon: str = "",
         wait: bool = True,
         **settings: Any,
@@ -95,6 +128,8 @@ class BgpLab:
             add_path: it offers for all families: 1 receive, 2 send, 3 both (RFC 7911); the daemon needs a setting too.
             capabilities: further ones that it offers.
             faults: of its connection.
+            window: octets that may be under way in each direction before the writer has to wait; None: no limit. Give
+                one to see what a peer that reads nothing (`peer.stream.freeze()`) does to the daemon.
             daemon: the daemon's name.
             wait: return when the session is up.
             settings: further settings of `PeerSettings`, if it is new.
@@ -121,7 +156,9 @@ class BgpLab:
             speaker.reconfigure(changed, [PeerChange("added", name, known)])
         if known.address is None:
             raise ValueError(f"{name} is a range: give its peers names of their own")
-        ours, theirs = trio.testing.memory_stream_pair()
+        pair = trio.testing.memory_stream_pair() if window is None else window_stream_pair(window)
+        ours: trio.abc.Stream = pair[0]
+        theirs: trio.abc.Stream = pair[1]
         stream = FaultyStream(ours, faults, random.Random(self._rng.random()))
         peer = BgpPeer(
             name,
@@ -149,27 +186,36 @@ class BgpLab:
 
 @contextlib.asynccontextmanager
 async def bgp_lab(
-    settings: Settings | None = None, *, local_as: int = 65000, address: str = "198.18.255.1", seed: int = 0
+    settings: Settings | str | None = None, *, local_as: int = 65000, address: str = "198.18.255.1", seed: int = 0
 ) -> AsyncIterator[BgpLab]:
     """Run a daemon in memory; use it with pytest-trio's `autojump_clock`, so that waiting takes no time.
 
     Args:
-        settings: its configuration (`trio_bgp.config.parse_settings` makes one of TOML); without peers by default.
+        settings: its configuration, or the TOML text of one; without peers by default.
         local_as: its AS number, without `settings`.
         address: where it lives, for other daemons of the lab.
         seed: of jitter and faults.
 
     Raises:
-        AssertionError: a read buffer was not given back when the lab ended.
+        AssertionError: when the lab ended, a read buffer had not been given back, or a daemon had logged that a task of
+            its own crashed. Daemons survive that; a test should not.
+        ConfigError: the text is no valid configuration.
     """
     if settings is None:
         settings = Settings(speaker=SpeakerSettings(local_as=local_as, bgp_identifier=0x0AFF0001))
-    async with trio.open_nursery() as nursery:
-        lab = BgpLab(nursery, seed)
-        await lab.daemon("", settings, address)
-        yield lab
-        await lab.settle()
-        nursery.cancel_scope.cancel()
+    crashes = Crashes()
+    logging.getLogger("trio_bgp").addHandler(crashes)
+    try:
+        async with trio.open_nursery() as nursery:
+            lab = BgpLab(nursery, seed)
+            await lab.daemon("", settings, address)
+            yield lab
+            await lab.settle()
+            nursery.cancel_scope.cancel()
+    finally:
+        logging.getLogger("trio_bgp").removeHandler(crashes)
+    if crashes.records:
+        raise AssertionError(f"a daemon's task crashed: {crashes.records[0].getMessage()}") from crashes.cause
     for name, speaker in lab.daemons.items():
         if speaker.forwarder.pool.outstanding:
             raise AssertionError(f"daemon {name!r} did not give back {speaker.forwarder.pool.outstanding} buffers")

@@ -69,6 +69,7 @@ class BgpPeer:
         end_of_rib: families whose End-of-RIB came, in order.
         remote: the daemon's OPEN.
         closed: set when the connection has ended.
+        keepalives: whether it says KEEPALIVE every third of the negotiated hold time; may be changed at any time.
     """
 
     def __init__(
@@ -95,6 +96,8 @@ class BgpPeer:
         self.end_of_rib: list[Family] = []
         self.remote: Open | None = None
         self.closed = trio.Event()
+        self.keepalives = True
+        self._sending = trio.Lock()
         self._established = trio.Event()
         self._asn4 = asn4
         self._maximum = EXTENDED_MESSAGE_LENGTH if extended_message else 4096
@@ -116,7 +119,24 @@ class BgpPeer:
         )
 
     async def run(self) -> None:
-        """Say OPEN and listen until the connection ends; `BgpLab` runs it."""
+        """Say OPEN, listen until the connection ends, say KEEPALIVE in time; `BgpLab` runs it."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_alive)
+            await self._listen()
+            nursery.cancel_scope.cancel()
+
+    async def _keep_alive(self) -> None:
+        await self._established.wait()
+        hold_time = min(self._open.hold_time, self.remote.hold_time if self.remote is not None else 0)
+        while hold_time:
+            await trio.sleep(hold_time / 3)
+            if self.keepalives:
+                try:
+                    await self.send(KEEPALIVE)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+
+    async def _listen(self) -> None:
         octets = bytearray()
         try:
             await self.send(encode_open(self._open))
@@ -218,8 +238,9 @@ class BgpPeer:
         await self.close()
 
     async def send(self, octets: bytes) -> None:
-        """Send octets as they are."""
-        await self.stream.send_all(octets)
+        """Send octets as they are, after what is being sent."""
+        async with self._sending:
+            await self.stream.send_all(octets)
 
     async def close(self) -> None:
         """End the connection without a word."""
