@@ -74,6 +74,9 @@ class Connection:
         self._sleeping_until = inf
         self._ended = trio.Event()
         self._announced = False
+        self._told = session.state
+        if any(monitor.wants_sent for monitor in forwarder.monitors):
+            self.outbound.sent = self._tell_sent
 
     def feed(self, event: Event) -> None:
         """Give the session an event and do what it asks. Never blocks."""
@@ -85,6 +88,8 @@ class Connection:
             elif isinstance(output, Close) and self.closed is None:
                 self.closed = output
                 self._ended.set()
+        if self.session.state is not self._told:
+            self._tell_state(self.session.state)
         if self.session.next_deadline() < self._sleeping_until:
             self._timers.cancel()
 
@@ -111,10 +116,22 @@ class Connection:
             self.transport.abort()
             self._reader.close()
             self.outbound.discard()
+            self._tell_state(State.IDLE)
             if self.member is not None:
                 with trio.CancelScope(shield=True):
                     await self._forwarder.inbox.send(PeerDown(self.member, self._graceful()))
         return self.closed or Close("cancelled")
+
+    def _tell_state(self, state: State) -> None:
+        old, self._told = self._told, state
+        if old is not state:
+            for monitor in self._forwarder.monitors:
+                monitor.changed(self, old, state)
+
+    def _tell_sent(self, octets: bytes) -> None:
+        for monitor in self._forwarder.monitors:
+            if monitor.wants_sent:
+                monitor.sent(self, octets)
 
     def _graceful(self) -> bool:
         """Whether the peer's routes may be kept for its restart (RFC 4724, section 4.2; RFC 8538, section 4)."""
@@ -196,6 +213,8 @@ class Connection:
         """Hand messages `first` to `last - 1`, UPDATEs all, to the forwarder."""
         if self._ended.is_set():
             return
+        for monitor in self._forwarder.monitors:
+            monitor.received(self, [batch.octets(index) for index in range(first, last)])
         self.feed(UpdateMsg())
         if self.member is None or self._ended.is_set():
             return
@@ -210,6 +229,8 @@ class Connection:
 
     async def _message(self, octets: bytes) -> None:
         """One message that is no UPDATE."""
+        for monitor in self._forwarder.monitors:
+            monitor.received(self, [octets])
         body = octets[HEADER_LENGTH:]
         kind = octets[18]
         try:

@@ -28,6 +28,7 @@ from trio_bgp.passthrough.retention import Job, Retention
 from trio_bgp.rib.export import View
 from trio_bgp.rib.path import Source
 from trio_bgp.runtime.limits import RateLimit
+from trio_bgp.runtime.monitor import Monitor
 from trio_bgp.runtime.reader import Batch
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import PeerSettings, Settings
@@ -200,6 +201,8 @@ class Forwarder:
         self._held_from: dict[int, Member] = {}
         self.observers: list[Observer] = []
         """Told of each received UPDATE before it is handled; must not block."""
+        self.monitors: list[Monitor] = []
+        """Told of sessions' states and messages by their connections."""
         self.local: Source | None = None
         self.inbox: trio.MemorySendChannel[Command]
         self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)

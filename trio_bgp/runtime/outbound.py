@@ -47,6 +47,8 @@ class Outbound:
         """Set when the write task has ended."""
         self.drained: Callable[[], None] | None = None
         """Called by the write task after each write; the forwarder watches for room here."""
+        self.sent: Callable[[bytes], None] | None = None
+        """Called by the write task with a copy of what it has written: whole messages."""
 
     def put(self, item: bytes | PassthroughMessage) -> None:
         """Queue whole messages; takes over the caller's reference. After `close` they are released unsent."""
@@ -106,6 +108,8 @@ class Outbound:
                     taken.append(item)
                     size += len(item)
                 await self._transport.send([item if isinstance(item, bytes) else item.octets for item in taken])
+                if self.sent is not None:
+                    self.sent(b"".join(item if isinstance(item, bytes) else item.octets for item in taken))
                 for item in taken:
                     if isinstance(item, bytes):
                         self.messages_sent += 1
