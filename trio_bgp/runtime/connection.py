@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_bgp.passthrough.group import Member
-from trio_bgp.runtime.forwarder import Forwarder, PeerDown, PeerUp, Refresh, Updates
+from trio_bgp.runtime.forwarder import Forwarder, Handshake, PeerDown, PeerUp, Refresh, Updates
 from trio_bgp.runtime.outbound import Outbound
 from trio_bgp.runtime.reader import Batch, MessageReader
 from trio_bgp.runtime.transport import Transport, TransportClosed
@@ -77,11 +77,15 @@ class Connection:
         self._told = session.state
         if any(monitor.wants_sent for monitor in forwarder.monitors):
             self.outbound.sent = self._tell_sent
+        self._sent_open = b""
+        self._received_open = b""
 
     def feed(self, event: Event) -> None:
         """Give the session an event and do what it asks. Never blocks."""
         for output in self.session.handle(event, trio.current_time()):
             if isinstance(output, Send):
+                if output.octets[18] == MessageType.OPEN:
+                    self._sent_open = output.octets
                 self.outbound.put(output.octets)
             elif isinstance(output, Established):
                 self._established()
@@ -119,7 +123,7 @@ class Connection:
             self._tell_state(State.IDLE)
             if self.member is not None:
                 with trio.CancelScope(shield=True):
-                    await self._forwarder.inbox.send(PeerDown(self.member, self._graceful()))
+                    await self._forwarder.inbox.send(PeerDown(self.member, self._graceful(), self.closed))
         return self.closed or Close("cancelled")
 
     def _tell_state(self, state: State) -> None:
@@ -172,6 +176,10 @@ class Connection:
             local_address=_local_address(self.transport),
         )
         self.member.reset = self.reset
+
+    def _handshake(self) -> Handshake:
+        transport = self.transport
+        return Handshake(self._sent_open, self._received_open, transport.local_port, transport.peer_port)
 
     async def _write(self) -> None:
         try:
@@ -239,18 +247,20 @@ class Connection:
                 if self.member is not None and not self._announced:
                     self._announced = True
                     self.peer.established(self)
-                    await self._forwarder.inbox.send(PeerUp(self.member))
+                    await self._forwarder.inbox.send(PeerUp(self.member, self._handshake()))
             elif kind == MessageType.OPEN:
-                self.feed(BgpOpen(decode_open(body)))
+                message = decode_open(body)
+                self._received_open = octets
+                self.feed(BgpOpen(message))
                 if self.session.state is State.OPEN_CONFIRM:
                     self.peer.opened(self)
             elif kind == MessageType.NOTIFICATION:
                 self.feed(NotifMsg(decode_notification(body)))
             elif kind == MessageType.ROUTE_REFRESH:
-                message = decode_route_refresh(body)
+                refresh = decode_route_refresh(body)
                 self.feed(RouteRefreshMsg())
                 if self.member is not None and not self._ended.is_set():
-                    await self._forwarder.inbox.send(Refresh(self.member, message))
+                    await self._forwarder.inbox.send(Refresh(self.member, refresh))
         except NotificationError as error:
             self._log_bad(error.reason, octets)
             self.feed(MessageError(error))

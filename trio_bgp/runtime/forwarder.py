@@ -30,6 +30,7 @@ from trio_bgp.rib.path import Source
 from trio_bgp.runtime.limits import RateLimit
 from trio_bgp.runtime.monitor import Monitor
 from trio_bgp.runtime.reader import Batch
+from trio_bgp.session.events import Close
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import PeerSettings, Settings
 from trio_bgp.wire.numbers import Family, family_name
@@ -37,15 +38,18 @@ from trio_bgp.wire.route_refresh import RouteRefreshMessage
 
 __all__ = [
     "Command",
+    "EndOfRib",
     "Forwarder",
     "ForwarderStatistics",
     "GroupStatistics",
+    "Handshake",
     "HeldMessage",
     "Intercept",
     "Observer",
     "PeerDown",
     "PeerUp",
     "Refresh",
+    "SessionObserver",
     "Updates",
 ]
 
@@ -69,10 +73,24 @@ LOGGED_BURST: Final = 20.0
 
 
 @attrs.frozen
+class Handshake:
+    """How a session came about."""
+
+    sent_open: bytes
+    """Our OPEN, the whole message."""
+    received_open: bytes
+    """The peer's."""
+    local_port: int = 0
+    """Our TCP port; 0 where the connection has none."""
+    peer_port: int = 0
+
+
+@attrs.frozen
 class PeerUp:
     """A session was established."""
 
     member: Member
+    handshake: Handshake = Handshake(b"", b"")
 
 
 @attrs.frozen
@@ -90,6 +108,16 @@ class PeerDown:
     member: Member
     graceful: bool = False
     """Neither side said anything that forbids to keep them."""
+    close: Close | None = None
+    """How it ended; None: it was broken off without a word."""
+
+
+@attrs.frozen
+class EndOfRib:
+    """A peer has said all it has of a family; for observers only."""
+
+    member: Member
+    family: Family
 
 
 @attrs.frozen
@@ -122,6 +150,8 @@ class HeldMessage:
 
 Observer = Callable[[str, bytes], None]
 """Told the name of the peer and the whole UPDATE."""
+SessionObserver = Callable[[PeerUp | EndOfRib | PeerDown], None]
+"""Told of each session that comes up, each End-of-RIB it says, and its end, in order with its UPDATEs."""
 Intercept = Callable[[HeldMessage], bool]
 """Asked for each received UPDATE: True to hold it, False to let it go its way."""
 
@@ -203,6 +233,10 @@ class Forwarder:
         """Told of each received UPDATE before it is handled; must not block."""
         self.monitors: list[Monitor] = []
         """Told of sessions' states and messages by their connections."""
+        self.session_observers: list[SessionObserver] = []
+        """Told of a session before it gets any routes, and of its end when it gets no more; must not block."""
+        self.sessions: dict[Member, PeerUp] = {}
+        """Those that are up, and how they came about."""
         self.local: Source | None = None
         self.inbox: trio.MemorySendChannel[Command]
         self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
@@ -313,9 +347,9 @@ class Forwarder:
             finally:
                 command.batch.release()
         elif isinstance(command, PeerUp):
-            self._peer_up(command.member)
+            self._peer_up(command)
         elif isinstance(command, PeerDown):
-            self._peer_down(command.member, graceful=command.graceful)
+            self._peer_down(command)
         elif isinstance(command, Refresh):
             self._refresh(command.member, command.message)
         self._can_work = True
@@ -430,10 +464,13 @@ class Forwarder:
         self.held.delete(number)
         self._held_from.pop(number, None)
 
-    def _peer_up(self, member: Member) -> None:
+    def _peer_up(self, command: PeerUp) -> None:
         now = trio.current_time()
+        member = command.member
         self.members.append(member)
+        self.sessions[member] = command
         self._jobs.extend(self._retention.returned(member, now))
+        self._tell_observers(command)
         if self._deferred is not None:
             self.server.join_source(member)
             self._deferred.append(member)
@@ -454,10 +491,17 @@ class Forwarder:
             wait = GATHER_SECONDS if len(self.server.table(family)) > GATHER_PREFIXES else 0.0
             self._gather_until = min(begun + GATHER_LONGEST, now + wait)
 
-    def _peer_down(self, member: Member, *, graceful: bool) -> None:
+    def _tell_observers(self, event: PeerUp | EndOfRib | PeerDown) -> None:
+        for observer in list(self.session_observers):
+            observer(event)
+
+    def _peer_down(self, command: PeerDown) -> None:
+        member = command.member
         if member not in self.members:
             return
         self.members.remove(member)
+        del self.sessions[member]
+        self._tell_observers(command)
         self._octets_out_gone += member.octets_out
         self.server.leave(member)
         for replay in self._replays:
@@ -470,7 +514,7 @@ class Forwarder:
         if self._deferred is not None and member in self._deferred:
             self._deferred.remove(member)
         self._report_limits.pop(member.name, None)
-        self._jobs.extend(self._retention.lost(member, trio.current_time(), graceful=graceful))
+        self._jobs.extend(self._retention.lost(member, trio.current_time(), graceful=command.graceful))
 
     def mark_graceful_shutdown(self) -> None:
         """Announce all routes again with GRACEFUL_SHUTDOWN, to whoever is up and will come (RFC 8326, section 4)."""
@@ -487,6 +531,7 @@ class Forwarder:
             self.inbox.send_nowait(Wake())
 
     def _end_of_rib(self, member: Member, family: Family) -> None:
+        self._tell_observers(EndOfRib(member, family))
         self._jobs.extend(self._retention.end_of_rib(member, family))
         if self._deferred is not None and self._all_told(self._deferred):
             self._deferred_until = trio.current_time()

@@ -29,6 +29,9 @@ class Transport(ABC):
 
     peer_address: str
     local_address: str
+    peer_port: int = 0
+    """The other side's TCP port; 0 if there is none."""
+    local_port: int = 0
 
     def __init__(self, peer_address: str, local_address: str) -> None:
         self.peer_address = peer_address
@@ -87,7 +90,9 @@ class SocketTransport(Transport):
         self.socket = connection
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        super().__init__(_address(connection.getpeername()), _address(connection.getsockname()))
+        peer, local = connection.getpeername(), connection.getsockname()
+        super().__init__(_address(peer), _address(local))
+        self.peer_port, self.local_port = _port(peer), _port(local)
 
     def receive_now(self, view: memoryview) -> int | None:
         """See `Transport.receive_now`."""
@@ -217,6 +222,10 @@ def _address(name: object) -> str:
     if isinstance(name, tuple) and name:
         return str(name[0])
     return str(name) if name else "local"
+
+
+def _port(name: object) -> int:
+    return int(name[1]) if isinstance(name, tuple) and len(name) > 1 else 0
 
 
 def _closed(error: BaseException) -> TransportClosed:
