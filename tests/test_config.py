@@ -7,6 +7,7 @@ import pytest
 
 from trio_bgp.config import ConfigError, Problem, load_settings, parse_settings
 from trio_bgp.settings import (
+    Compression,
     Endpoint,
     LogFormat,
     LogSettings,
@@ -409,3 +410,17 @@ def test_a_byte_order_mark_and_crlf_are_taken(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(path)
     assert caught.value.problems[0].line == 9
+
+
+def test_what_is_recorded() -> None:
+    """[record] becomes settings; patterns that make no file names, or not everywhere the same, are refused."""
+    text = SPEAKER + '[record]\nupdates = "u.%Y%m%d.%H%M%S.mrt"\nrotate_seconds = 0\ncompression = "xz"\n'
+    record = parse_settings(text, "x").record
+    assert (record.updates, record.rotate_seconds, record.compression) == (
+        "u.%Y%m%d.%H%M%S.mrt",
+        0,
+        Compression.XZ,
+    )
+    for wrong in ('updates = "u.%x"', 'updates = "u.%"', 'tables = "folder/"', "rotate_seconds = 9", "queue_limit = 1"):
+        with pytest.raises(ConfigError, match=r"record\.\w+: found .*; accepted: "):
+            parse_settings(SPEAKER + f"[record]\n{wrong}\n", "x")

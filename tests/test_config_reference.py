@@ -10,8 +10,24 @@ import tomli
 
 from tests.test_config import PEER
 from trio_bgp.config import ConfigError, load_settings, parse_settings
-from trio_bgp.config.keys import CONTROL_KEYS, FAMILY_KEYS, GROUP_KEYS, LOG_KEYS, PEER_KEYS, SPEAKER_KEYS, Key
-from trio_bgp.settings import AddPathSettings, ControlSettings, LogSettings, PeerSettings, SpeakerSettings
+from trio_bgp.config.keys import (
+    CONTROL_KEYS,
+    FAMILY_KEYS,
+    GROUP_KEYS,
+    LOG_KEYS,
+    PEER_KEYS,
+    RECORD_KEYS,
+    SPEAKER_KEYS,
+    Key,
+)
+from trio_bgp.settings import (
+    AddPathSettings,
+    ControlSettings,
+    LogSettings,
+    PeerSettings,
+    RecordSettings,
+    SpeakerSettings,
+)
 from trio_bgp.wire.numbers import FAMILIES, IPV4_UNICAST, IPV6_UNICAST, family_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +43,7 @@ def section_keys() -> dict[str, set[str]]:
         "groups": GROUP_KEYS,
         "log": LOG_KEYS,
         "control": CONTROL_KEYS,
+        "record": RECORD_KEYS,
     }
     return {name: set(keys) for name, keys in tables.items()}
 
@@ -56,6 +73,7 @@ KINDS: list[tuple[str, dict[str, Key], type[attrs.AttrsInstance]]] = [
     ("[[peers]]", dict(PEER_KEYS), PeerSettings),
     ("[log]", dict(LOG_KEYS), LogSettings),
     ("[control]", dict(CONTROL_KEYS), ControlSettings),
+    ("[record]", dict(RECORD_KEYS), RecordSettings),
 ]
 
 
@@ -130,6 +148,7 @@ def test_the_example_has_every_key_with_a_comment_and_no_other() -> None:
     assert seen["speaker"] == keys["speaker"]
     assert seen["log"] == keys["log"]
     assert seen["control"] == keys["control"]
+    assert seen["record"] == keys["record"]
     assert seen["peers"] | seen["groups"] == keys["peers"]
     assert seen["groups"] <= keys["groups"]
     for name, number in first.items():
@@ -148,5 +167,6 @@ def test_the_defaults_in_the_example_are_the_settings() -> None:
     told = re.findall(r"[Dd]efault (\d+|true|false|\"\w+\")(?=[.;,])(?:.*\n)(?:#.*\n)*?(?:# )?(\w+) = ", text)
     assert len(told) >= 6
     for default, name in told:
-        expected = default_of(name, SpeakerSettings if name in SPEAKER_KEYS else PeerSettings)
+        kinds = [kind for _, keys, kind in KINDS if name in keys and name != "queue_limit"]
+        expected = default_of(name, kinds[0] if kinds else PeerSettings)
         assert tomli.loads(f"x = {default}")["x"] == expected, name

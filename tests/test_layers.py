@@ -9,12 +9,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "trio_bgp"
 ORDER = [
     {"wire"},
-    {"settings"},
+    {"settings", "mrt"},
     {"session", "rib"},
     {"passthrough"},
     {"runtime"},
     {"config", "log"},
-    {"testing"},
+    {"testing", "recording"},
     {"control"},
     {"cli"},
 ]
@@ -22,7 +22,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms} | {"__
 BANNED = {"trio", "asyncio", "logging", "os", "random", "select", "selectors", "socket", "threading", "time"}
 """What a room left of `runtime` must not import: it has no tasks, no clock, no log and no sockets."""
 HOMES = {
-    "trio": {"runtime", "testing", "control", "cli"},
+    "trio": {"runtime", "testing", "recording", "control", "cli"},
     "tomli": {"config"},
     "tomllib": set[str](),
     "importlib": {"cli", "control"},

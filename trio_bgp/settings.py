@@ -17,6 +17,7 @@ from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family
 __all__ = [
     "AddPathSettings",
     "BgpRole",
+    "Compression",
     "ControlSettings",
     "Endpoint",
     "LogFormat",
@@ -26,6 +27,7 @@ __all__ = [
     "NextHopCheck",
     "PeerSettings",
     "Policy",
+    "RecordSettings",
     "Role",
     "Settings",
     "SpeakerSettings",
@@ -284,6 +286,41 @@ class ControlSettings:
     """Addresses of the looking glass, over HTTP: it only shows."""
 
 
+class Compression(enum.Enum):
+    """How recordings are compressed."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    BZ2 = "bz2"
+    XZ = "xz"
+
+    @property
+    def suffix(self) -> str:
+        """What a file's name ends with."""
+        return {"none": "", "gzip": ".gz", "bz2": ".bz2", "xz": ".xz"}[self.value]
+
+
+@attrs.frozen(kw_only=True)
+class RecordSettings:
+    """What is recorded as MRT. Times in file names, and when files begin, are UTC."""
+
+    updates: str | None = None
+    """Path of the files with messages and state changes, with directives of strftime; None: none."""
+    tables: str | None = None
+    """Path of the files with all routes, likewise."""
+    rotate_seconds: int = 900
+    """A file of updates ends at each multiple of so many seconds; 0: not because of time."""
+    rotate_octets: int = 0
+    """And with so many octets, before compression; 0: not because of its size."""
+    table_interval: int = 7200
+    """All routes are dumped at each multiple of so many seconds."""
+    compression: Compression = Compression.NONE
+    sent: bool = False
+    """Record what is sent, too."""
+    queue_limit: int = 64 * 1024 * 1024
+    """Octets that may wait to be written; what is more is lost, and counted."""
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """A whole configuration."""
@@ -292,3 +329,4 @@ class Settings:
     peers: tuple[PeerSettings, ...] = ()
     log: LogSettings = LogSettings()
     control: ControlSettings = ControlSettings()
+    record: RecordSettings = RecordSettings()

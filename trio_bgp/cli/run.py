@@ -16,6 +16,7 @@ from trio_bgp import __version__, log
 from trio_bgp.config import ConfigError, load_settings
 from trio_bgp.config.diff import compare
 from trio_bgp.control.server import default_socket, serve
+from trio_bgp.recording.recorder import start_recording
 from trio_bgp.runtime.notify import Notifier
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.settings import ControlSettings, Endpoint, Settings
@@ -95,6 +96,7 @@ async def _serve(settings: Settings, path: Path) -> None:
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP) as signals:
             nursery.start_soon(_watch_signals, speaker, signals, nursery.cancel_scope, path, notifier)
+            start_recording(speaker, settings.record, nursery)
             endpoints = await nursery.start(_run_speaker, speaker, nursery.cancel_scope)
             logger.info(
                 "speaker.started version=%s config=%s as=%d listen=%s peers=%d",

@@ -63,6 +63,7 @@ def compare(old: Settings, new: Settings) -> Diff:
     daemon = [f"speaker.{name}" for name in _differing(old.speaker, new.speaker) if name != "restarting"]
     daemon += [f"log.{name}" for name in _differing(old.log, new.log)]
     daemon += [f"control.{name}" for name in _differing(old.control, new.control)]
+    daemon += [f"record.{name}" for name in _differing(old.record, new.record)]
     return Diff(tuple(changes), tuple(daemon))
 
 

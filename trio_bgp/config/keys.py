@@ -1,5 +1,6 @@
 """Every key of a configuration as data: its name, what it accepts, and how its value becomes a setting."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -11,6 +12,7 @@ from trio_bgp.config.problems import did_you_mean, shown
 from trio_bgp.settings import (
     AddPathSettings,
     BgpRole,
+    Compression,
     Endpoint,
     LogFormat,
     MaxPrefixesAction,
@@ -29,6 +31,7 @@ __all__ = [
     "GROUP_KEYS",
     "LOG_KEYS",
     "PEER_KEYS",
+    "RECORD_KEYS",
     "SPEAKER_KEYS",
     "Key",
     "UnacceptableError",
@@ -124,6 +127,21 @@ def _file(value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value.encode()) <= 4096 or "\0" in value:
         raise UnacceptableError
     return value
+
+
+def _pattern(value: object) -> str:
+    """A path in which strftime has only directives that give the same everywhere and fit a file name."""
+    path = _file(value)
+    if not re.fullmatch(r"(?:[^%]|%[YymdHMSjs%])*", path) or path.endswith("/"):
+        raise UnacceptableError
+    return path
+
+
+def _or_zero(lowest: int, highest: int) -> Callable[[object], int]:
+    def convert(value: object) -> int:
+        return 0 if type(value) is int and value == 0 else _whole(lowest, highest)(value)
+
+    return convert
 
 
 def _tcp_ao(value: object) -> tuple[int, str, str]:
@@ -387,6 +405,18 @@ CONTROL_KEYS: Final = _by_name(
     ),
 )
 """The keys of `[control]`."""
+PATTERN: Final = 'a path with %Y, %m, %d, %H, %M, %S and the like, as in "updates.%Y%m%d.%H%M.mrt"'
+RECORD_KEYS: Final = _by_name(
+    Key("updates", PATTERN, _pattern),
+    Key("tables", PATTERN, _pattern),
+    Key("rotate_seconds", "0, or 10 to 86400 seconds", _or_zero(10, 86400)),
+    Key("rotate_octets", "0, or 65536 to 1099511627776 octets", _or_zero(1 << 16, 1 << 40)),
+    Key("table_interval", "10 to 86400 seconds", _whole(10, 86400)),
+    Key("compression", _strings(each.value for each in Compression), _one_of(Compression)),
+    Key("sent", BOOLEAN, _boolean),
+    Key("queue_limit", "65536 to 1099511627776 octets", _whole(1 << 16, 1 << 40)),
+)
+"""The keys of `[record]`."""
 FAMILY_KEYS: Final = _by_name(
     Key("afi", "1 to 65535", _whole(1, 0xFFFF)),
     Key("safi", "1 to 255", _whole(1, 0xFF)),

@@ -17,6 +17,7 @@ from trio_bgp.config.keys import (
     GROUP_KEYS,
     LOG_KEYS,
     PEER_KEYS,
+    RECORD_KEYS,
     SPEAKER_KEYS,
     Key,
     UnacceptableError,
@@ -29,6 +30,7 @@ from trio_bgp.settings import (
     LogSettings,
     NextHop,
     PeerSettings,
+    RecordSettings,
     Role,
     Settings,
     SpeakerSettings,
@@ -39,7 +41,7 @@ from trio_bgp.wire.numbers import FAMILIES, Family, family, family_name
 
 __all__ = ["load_settings", "parse_settings"]
 
-TABLES: Final = ("speaker", "groups", "peers", "log", "control", "families")
+TABLES: Final = ("speaker", "groups", "peers", "log", "control", "record", "families")
 MAXIMUM_OCTETS: Final = 16 * 1024 * 1024
 """Of a file: enough for tens of thousands of peers, and an end to reading /dev/zero."""
 CONNECT_KEYS: Final = ("port", "local_address", "connect_retry_time")
@@ -140,6 +142,7 @@ class _Reader:
         self.require(("speaker",), self.document.get("speaker", {}), SPEAKER_KEYS, "local_as", "bgp_identifier")
         log = self.table(("log",), self.document.get("log", {}), LOG_KEYS)
         control = self.table(("control",), self.document.get("control", {}), CONTROL_KEYS)
+        record = self.table(("record",), self.document.get("record", {}), RECORD_KEYS)
         peers = self.peers(self.groups())
         self.unique(peers, "name")
         self.unique(peers, "address")
@@ -154,6 +157,7 @@ class _Reader:
             peers=tuple(PeerSettings(**_settings(peer)) for _, peer in peers),
             log=LogSettings(**_settings(log)),
             control=ControlSettings(**_settings(control)),
+            record=RecordSettings(**_settings(record)),
         )
 
     def families(self) -> None:

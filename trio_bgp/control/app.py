@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from trio_bgp.control.birdwatcher import Birdwatcher
 from trio_bgp.control.metrics import CONTENT_TYPE, render
-from trio_bgp.control.mrt import dump
 from trio_bgp.control.routes import attributes_in_words, find_family, parse_prefix
 from trio_bgp.control.snapshot import Snapshot
 from trio_bgp.control.web import PAGE
+from trio_bgp.recording.dump import dump_tables
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.wire.as_path import encode_as_path
 from trio_bgp.wire.attribute_block import encode_attribute
@@ -225,7 +225,7 @@ class _Api:
         return found
 
     async def dump(self, request: Request) -> Response:
-        return StreamingResponse(dump(self.speaker), media_type="application/octet-stream")
+        return StreamingResponse(dump_tables(self.speaker), media_type="application/octet-stream")
 
     async def diff(self, request: Request) -> Response:
         return JSONResponse(self._reloaded(False, request.query_params.get("config")))

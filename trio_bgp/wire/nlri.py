@@ -20,6 +20,7 @@ __all__ = [
     "format_nlri",
     "is_martian",
     "join_key",
+    "nlri_end",
     "prefix_octets",
     "split_key",
     "split_nlri",
@@ -146,6 +147,13 @@ def split_nlri(family: Family, octets: bytes, *, add_path: bool, framing: Framin
         found.append(octets[position:following])
         position = following
     return found
+
+
+def nlri_end(family: Family, octets: bytes, position: int, framing: Framing | None = None) -> int:
+    """Where the NLRI at `position` ends, without path identifier. Other arguments and errors as for `split_nlri`."""
+    if position >= len(octets):
+        raise _invalid("no NLRI where one should be")
+    return _following(framing or _framing(family), octets, position)
 
 
 def split_nlri_add_path(family: Family, octets: bytes, framing: Framing | None = None) -> list[tuple[int, bytes]]:

@@ -1,0 +1,1 @@
+"""Recording what a daemon hears, and saying it again."""
