@@ -1,10 +1,15 @@
 """What mrtparse, a reader of others, makes of a file."""
 
 import contextlib
+import signal
 from pathlib import Path
 from typing import Any
 
-from mrtparse import Reader
+_SIGPIPE = signal.getsignal(signal.SIGPIPE)
+from mrtparse import Reader  # noqa: E402
+
+# It sets this to what ends the process, so that it can be used in pipes; other tests write to closed connections.
+signal.signal(signal.SIGPIPE, _SIGPIPE)
 
 
 def read_mrt(path: Path) -> list[dict[str, Any]]:
