@@ -27,6 +27,7 @@ OUR_V4 = bytes((192, 0, 2, 254))
 OUR_V6 = bytes.fromhex("20010db8") + bytes(11) + b"\xff"
 OUR_ID = bytes.fromhex("0aff0001")
 NO_EXPORT, NO_ADVERTISE = b"\xff\xff\xff\x01", b"\xff\xff\xff\x02"
+NO_EXPORT_SUBCONFED = b"\xff\xff\xff\x03"
 GRACEFUL_SHUTDOWN, BLACKHOLE, LLGR_STALE = b"\xff\xff\x00\x00", b"\xff\xff\x02\x9a", b"\xff\xff\x00\x06"
 ORIGIN = decoder.attribute(0x40, 1, b"\0")
 NEXT_HOP = decoder.attribute(0x40, 3, HOP)
@@ -776,21 +777,28 @@ async def test_trap_08c_a_usual_path_replaced_by_one_with_an_ipv6_next_hop_is_wi
 async def test_trap_09_route_server_passes_no_export_and_no_advertise(autojump_clock: MockClock) -> None:
     """RFC 7947, section 2.2.4: communities are between the clients."""
     async with network(rs(1), rs(2)) as (the_lab, (one, two)):
-        messages = [announce(A, more=communities(NO_EXPORT)), announce(B, more=communities(NO_ADVERTISE))]
+        messages = [
+            announce(A, more=communities(NO_EXPORT)),
+            announce(B, more=communities(NO_ADVERTISE)),
+            announce(C, more=communities(NO_EXPORT_SUBCONFED)),
+        ]
         await one.say(b"".join(messages))
         await the_lab.settle()
         assert two.updates == messages
 
 
+@pytest.mark.parametrize("kept_inside", [NO_EXPORT, NO_EXPORT_SUBCONFED], ids=["NO_EXPORT", "NO_EXPORT_SUBCONFED"])
 @pytest.mark.parametrize("source", [rs, ebgp, rr], ids=["rs-client", "ebgp", "rr-client"])
-async def test_trap_09_others_obey_no_export_and_no_advertise(source: Any, autojump_clock: MockClock) -> None:
-    """RFC 1997: NO_ADVERTISE goes to nobody, NO_EXPORT to nobody outside our AS."""
+async def test_trap_09_others_obey_no_export_and_no_advertise(
+    source: Any, kept_inside: bytes, autojump_clock: MockClock
+) -> None:
+    """RFC 1997: NO_ADVERTISE goes to nobody, NO_EXPORT and NO_EXPORT_SUBCONFED to nobody outside our AS."""
     async with network(source(1), rr(2), ebgp(3)) as (the_lab, (one, two, three)):
         await one.say(announce(A, B, C))
         await the_lab.settle()
         assert set(two.table) == set(three.table) == {A, B, C}
         await one.say(
-            announce(A, more=communities(b"\0\1\0\2", NO_EXPORT))
+            announce(A, more=communities(b"\0\1\0\2", kept_inside))
             + announce(B, more=communities(NO_ADVERTISE, b"\0\1\0\2"))
         )
         await the_lab.settle()
@@ -959,6 +967,25 @@ async def test_trap_11_attributes_too_long_for_a_receiver_withdraw_the_route(aut
         assert set(three.table) == {B}
 
 
+async def test_trap_11_what_fits_is_sent_whatever_it_came_with(autojump_clock: MockClock) -> None:
+    """RFC 8654, section 4: of two prefixes with the same attributes the longer one may be too long, live and later."""
+    longer = (V4, b"\x20\x0b\0\0\1")
+    padding = 4096 - len(announce(A, more=decoder.attribute(0xC0, 200, bytes(300)))) + 300
+    more = decoder.attribute(0xC0, 200, bytes(padding))
+    assert (len(announce(A, more=more)), len(announce(longer, more=more))) == (4096, 4097)
+    async with network(rs(1), rs(2), rs(3), options={1: {"extended": True}}) as (the_lab, (one, two, three)):
+        await one.say(announce(longer))
+        await the_lab.settle()
+        assert set(two.table) == {longer}
+        await one.say(announce(A, longer, B, more=more))
+        await the_lab.settle()
+        assert set(two.table) == {A, B}
+        two.table.clear()
+        await two.say(decoder.message(decoder.REFRESH, b"\0\1\0\1"))
+        await the_lab.settle()
+        assert set(two.table) == set(three.table) == {A, B}
+
+
 async def test_trap_11_what_is_added_can_make_a_message_too_long(autojump_clock: MockClock) -> None:
     """RFC 8654, section 4, RFC 9234, section 5: the length that counts is the one after rewriting."""
     many = [(V4, bytes((24, 11, n >> 8, n & 255))) for n in range(900)]
@@ -1013,6 +1040,25 @@ async def test_trap_12_paths_from_old_peers_are_put_together(autojump_clock: Moc
         assert kinds(three, A) == {1, 2, 3, 7}
         assert value(three, A, 2) == sequence(65001, 64999, 70000, 70001)
         assert value(three, A, 7) == struct.pack(">I", 70001) + b"\x0a\0\0\1"
+
+
+async def test_trap_12_a_path_that_is_too_long_when_put_together_is_a_withdrawal(autojump_clock: MockClock) -> None:
+    """RFC 6793, section 4.2.3, RFC 8654: 25,500 AS numbers of two octets fit an attribute, of four they do not."""
+    old = decoder.attribute(0x40, 2, b"".join(sequence(*[65001] * 255, width="H") for _ in range(100)))
+    options = {1: {"asn4": False, "extended": True}, 2: {"extended": True}, 3: {"extended": True, "asn4": False}}
+    async with network(rs(1), rs(2), rs(3), options=options) as (the_lab, (one, two, three)):
+        short = decoder.attribute(0x40, 2, sequence(65001, width="H"))
+        for attributes in (short, old):
+            await one.say(
+                decoder.announce([A], ORIGIN + attributes, HOP) + decoder.announce([A6], ORIGIN + attributes, HOP6)
+            )
+            await the_lab.settle()
+            for client in (two, three):
+                assert set(client.table) == ({A, A6} if attributes is short else set())
+        await one.say(decoder.announce([B], ORIGIN + short, HOP))
+        await the_lab.settle()
+        assert set(two.table) == {B}
+        assert one.notifications == []
 
 
 async def test_trap_12_an_aggregator_of_an_old_speaker_voids_both(autojump_clock: MockClock) -> None:

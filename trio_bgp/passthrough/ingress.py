@@ -29,7 +29,7 @@ from trio_bgp.settings import BgpRole, NextHopCheck, SpeakerSettings
 from trio_bgp.wire.attribute_block import add_community, encode_attribute, walk, widen, without
 from trio_bgp.wire.attributes import AttributeContext, Attributes, is_host, missing_attribute, parse_attributes
 from trio_bgp.wire.nlri import KEYED, format_nlri, is_martian, split_key, split_nlri, split_nlri_add_path
-from trio_bgp.wire.notification import NotificationError
+from trio_bgp.wire.notification import NotificationError, TreatAsWithdraw
 from trio_bgp.wire.numbers import (
     FLAG_OPTIONAL,
     FLAG_TRANSITIVE,
@@ -152,6 +152,8 @@ class Ingress:
             return None
         if not self._asn4:
             parsed = self._normal(parsed)
+            if parsed.treat_as_withdraw is not None:
+                return None
         if (
             not self._permissive
             or self._local_as_octets in parsed.as_path
@@ -244,10 +246,17 @@ class Ingress:
         return CapabilityMask(bits)
 
     def _normal(self, parsed: Attributes) -> Attributes:
-        """The attributes as they are kept: repaired, with 4-octet AS numbers and ONLY_TO_CUSTOMER where it belongs."""
+        """The attributes as they are kept: repaired, with 4-octet AS numbers and ONLY_TO_CUSTOMER where it belongs.
+
+        An error on the way is noted in `treat_as_withdraw`.
+        """
         octets = parsed.repaired
         if not self._context.asn4:
-            octets = widen(octets)
+            try:
+                octets = widen(octets)
+            except ValueError as error:
+                parsed.treat_as_withdraw = TreatAsWithdraw(str(error), AttributeType.AS_PATH)
+                return parsed
         if self._marks and not parsed.has(AttributeType.ONLY_TO_CUSTOMER):
             # RFC 9234, section 5: what comes from a provider, peer or route server goes on to customers only.
             value = self._member.negotiated.peer_as.to_bytes(4, "big")

@@ -72,12 +72,11 @@ def repack(parts: Iterable[Part], maximum: int, views: Mapping[Family, View], ru
             if attributes is None:
                 withheld.append(Withheld(part, "next-hop"))
             else:
-                try:
-                    messages += _announcement(family, path, attributes, nlris, identifier, maximum)
-                except ValueError:
-                    withheld.append(Withheld(part, "too-long"))
-                else:
+                written, nlris = _announcement(family, path, attributes, nlris, identifier, maximum)
+                messages += written
+                if not nlris:
                     continue
+                withheld.append(Withheld(part._replace(nlris=nlris), "too-long"))
             # What the receiver may still hold of these prefixes is no longer true.
         messages += _withdrawal(family, nlris, identifier, maximum)
     return Repacked(b"".join(messages), len(messages), tuple(withheld))
@@ -87,18 +86,37 @@ def _announcement(
     family: Family,
     path: Path,
     attributes: tuple[bytes, bytes | None],
-    nlris: Sequence[bytes],
+    keys: Sequence[bytes],
     identifier: bytes,
     maximum: int,
-) -> list[bytes]:
+) -> tuple[list[bytes], Sequence[bytes]]:
+    """The messages, and the keys of what fits none."""
     octets, next_hop = attributes
+    nlris = keys
     if family in KEYED:
         nlris = [join_key(family, key, path.extra) for key in nlris]
     if identifier:
         nlris = [identifier + nlri for nlri in nlris]
-    if next_hop is None:
-        return update.pack_ipv4_announcement(octets, nlris, maximum)
-    return update.pack_mp_announcement(octets, family, next_hop, nlris, maximum)
+
+    def pack(nlris: Sequence[bytes]) -> list[bytes]:
+        if next_hop is None:
+            return update.pack_ipv4_announcement(octets, nlris, maximum)
+        return update.pack_mp_announcement(octets, family, next_hop, nlris, maximum)
+
+    try:
+        return pack(nlris), ()
+    except ValueError:
+        pass
+    # What does not fit is decided by its length alone: the shorter ones must not go with it.
+    longest = 0
+    for size in sorted({len(nlri) for nlri in nlris}):
+        try:
+            pack([bytes(size)])
+        except ValueError:
+            break
+        longest = size
+    left_out = [key for key, nlri in zip(keys, nlris, strict=True) if len(nlri) > longest]
+    return pack([nlri for nlri in nlris if len(nlri) <= longest]), left_out
 
 
 def _withdrawal(family: Family, nlris: Sequence[bytes], identifier: bytes, maximum: int) -> list[bytes]:

@@ -11,6 +11,8 @@ from trio_bgp.wire.numbers import AS_TRANS, FLAG_EXTENDED_LENGTH, FLAG_OPTIONAL,
 __all__ = ["add_community", "encode_attribute", "narrow", "walk", "widen", "without"]
 
 _OPTIONAL_TRANSITIVE = FLAG_OPTIONAL | FLAG_TRANSITIVE
+LONGEST_AS_PATH = 0xFFFF - 6
+"""Octets of an AS_PATH that can still be given a segment of one AS in front."""
 
 
 def encode_attribute(flags: int, kind: int, value: bytes) -> bytes:
@@ -90,6 +92,9 @@ def widen(octets: bytes) -> bytes:
     """A block from a peer with 2-octet AS numbers as one with 4-octet ones (RFC 6793, section 4.2.3).
 
     AS4_PATH and AS4_AGGREGATOR are merged into AS_PATH and AGGREGATOR and are gone, or are ignored where the RFC says.
+
+    Raises:
+        ValueError: with 4-octet AS numbers AS_PATH is longer than an attribute can be (only in extended messages).
     """
     values = {kind: octets[start:end] for _, kind, start, end in walk(octets)}
     aggregator = values.get(AttributeType.AGGREGATOR)
@@ -104,7 +109,10 @@ def widen(octets: bytes) -> bytes:
             segments = decode_as_path(octets[start:end], asn4=False)
             if as4_path is not None:
                 segments = merge_as4_path(segments, decode_as_path(as4_path, asn4=True))
-            pieces.append(encode_attribute(flags, kind, encode_as_path(segments, asn4=True)))
+            value = encode_as_path(segments, asn4=True)
+            if len(value) > LONGEST_AS_PATH:
+                raise ValueError(f"AS_PATH has {len(value)} octets with 4-octet AS numbers")
+            pieces.append(encode_attribute(flags, kind, value))
         elif kind == AttributeType.AGGREGATOR:
             value = as4_aggregator or b"\0\0" + octets[start:end]
             pieces.append(encode_attribute(flags, kind, value))
