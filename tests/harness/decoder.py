@@ -8,6 +8,7 @@ V4 = (1, 1)
 V6 = (2, 1)
 VPN4 = (1, 128)
 EVPN = (25, 70)
+BGP_LS = (16388, 71)
 OPAQUE = (16388, 99)
 """Of a family nobody has heard of, with two octets of length before each NLRI."""
 
@@ -108,6 +109,8 @@ def prefixes(octets: bytes, family: Family = V4, *, add_path: bool = False) -> l
             assert position < len(octets), "a path identifier without NLRI"
         if family == EVPN:
             size = 2 + octets[position + 1]
+        elif family == BGP_LS:
+            size = 4 + int.from_bytes(octets[position + 2 : position + 4], "big")
         elif family == OPAQUE:
             size = 2 + int.from_bytes(octets[position : position + 2], "big")
         else:

@@ -13,10 +13,12 @@ import pytest
 from trio.testing import MockClock
 
 from tests.harness import decoder
-from tests.harness.decoder import V4, V6, Family, Route, Update
+from tests.harness.decoder import BGP_LS, V4, V6, Family, Route, Update
 from tests.harness.lab import LOCAL_AS, Lab, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
 from trio_bgp.settings import AddPathSettings, BgpRole, NextHopCheck, PeerSettings, Policy, Role
+from trio_bgp.wire.numbers import BGP_LS as BGP_LS_FAMILY
+from trio_bgp.wire.numbers import IPV4_UNICAST
 
 A, B, C, D = ((V4, bytes((24, 10, 0, n))) for n in range(4))
 A6, B6 = ((V6, bytes((48, 0x20, 0x01, 0x0D, 0xB8, 0, n))) for n in range(2))
@@ -984,6 +986,27 @@ async def test_trap_11_what_fits_is_sent_whatever_it_came_with(autojump_clock: M
         await two.say(decoder.message(decoder.REFRESH, b"\0\1\0\1"))
         await the_lab.settle()
         assert set(two.table) == set(three.table) == {A, B}
+
+
+async def test_trap_11_a_route_longer_than_any_message_is_not_even_withdrawn(autojump_clock: MockClock) -> None:
+    """RFC 8654, section 4: a BGP-LS route of 5,000 octets was never sent to who takes 4,096; others are as ever."""
+    long, short = ((BGP_LS, struct.pack(">HH", 1, size) + bytes(size)) for size in (5000, 9))
+    families = (BGP_LS_FAMILY, IPV4_UNICAST)
+    options: dict[int, dict[str, Any]] = {number: {"families": (BGP_LS, V4)} for number in (1, 2, 3)}
+    options[1]["extended"] = options[2]["extended"] = True
+    peers = [rs(number, families=families) for number in (1, 2, 3)]
+    async with network(*peers, options=options) as (the_lab, (one, two, three)):
+        whole = announce(long, short)
+        await one.say(whole)
+        await the_lab.settle()
+        assert two.updates == [whole]
+        assert set(three.table) == {short}
+        gone = decoder.withdraw([long, short])
+        await one.say(gone)
+        await the_lab.settle()
+        assert two.updates == [whole, gone]
+        assert three.table == {}
+        assert three.notifications == one.notifications == []
 
 
 async def test_trap_11_what_is_added_can_make_a_message_too_long(autojump_clock: MockClock) -> None:

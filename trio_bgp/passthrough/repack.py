@@ -126,4 +126,6 @@ def _withdrawal(family: Family, nlris: Sequence[bytes], identifier: bytes, maxim
         nlris = [identifier + nlri for nlri in nlris]
     if family == IPV4_UNICAST:
         return update.pack_ipv4_withdrawal(nlris, maximum)
-    return update.pack_mp_withdrawal(family, nlris, maximum)
+    # What is longer than any message was never announced.
+    room = maximum - update.EMPTY_LENGTH - update.UNREACH_LENGTH
+    return update.pack_mp_withdrawal(family, [nlri for nlri in nlris if len(nlri) <= room], maximum)

@@ -17,6 +17,8 @@ from trio_bgp.wire.numbers import (
 from trio_bgp.wire.numbers import family as make_family
 
 __all__ = [
+    "EMPTY_LENGTH",
+    "UNREACH_LENGTH",
     "encode_update",
     "end_of_rib",
     "is_end_of_rib",
@@ -29,6 +31,8 @@ __all__ = [
 
 EMPTY_LENGTH = HEADER_LENGTH + 4
 """Octets of an UPDATE that says nothing."""
+UNREACH_LENGTH = 4 + 3
+"""Octets of an MP_UNREACH_NLRI before its NLRI."""
 
 
 def sections(buffer: bytes | bytearray, start: int, end: int) -> tuple[int, int]:
@@ -133,7 +137,8 @@ def pack_mp_announcement(
 def pack_mp_withdrawal(family: Family, nlris: Sequence[bytes], maximum: int) -> list[bytes]:
     """Withdraw prefixes of any family by MP_UNREACH_NLRI. Arguments as for `pack_mp_announcement`."""
     return [
-        encode_update(b"", _mp_unreach(family, nlri), b"") for nlri in _fill(nlris, maximum - EMPTY_LENGTH - 4 - 3, 3)
+        encode_update(b"", _mp_unreach(family, nlri), b"")
+        for nlri in _fill(nlris, maximum - EMPTY_LENGTH - UNREACH_LENGTH, 3)
     ]
 
 
