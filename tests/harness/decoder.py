@@ -9,6 +9,8 @@ V6 = (2, 1)
 VPN4 = (1, 128)
 EVPN = (25, 70)
 BGP_LS = (16388, 71)
+LABELLED = (4, 128, 129)
+"""SAFIs whose NLRI begin with MPLS labels."""
 OPAQUE = (16388, 99)
 """Of a family nobody has heard of, with two octets of length before each NLRI."""
 
@@ -57,8 +59,11 @@ def open_message(
         capabilities.append(struct.pack(">BB", 69, len(entries)) + entries)
     capabilities += extra
     parameters = b"".join(struct.pack(">BB", 2, len(each)) + each for each in capabilities)
-    my_as = asn if asn < 65536 else 23456
-    return message(OPEN, struct.pack(">BHHIB", 4, my_as, hold_time, identifier, len(parameters)) + parameters)
+    front = struct.pack(">BHHI", 4, asn if asn < 65536 else 23456, hold_time, identifier)
+    if len(parameters) < 255:
+        return message(OPEN, front + struct.pack(">B", len(parameters)) + parameters)
+    parameters = b"".join(struct.pack(">BH", 2, len(each)) + each for each in capabilities)
+    return message(OPEN, front + struct.pack(">BBH", 255, 255, len(parameters)) + parameters)
 
 
 def update(withdrawn: bytes = b"", attributes: bytes = b"", nlri: bytes = b"") -> bytes:
@@ -94,10 +99,26 @@ def withdraw(routes: list[Route]) -> bytes:
     return update(b"", attribute(0x80, 15, struct.pack(">HB", *family) + octets), b"")
 
 
+def _size(head: bytes, family: Family) -> int:
+    """Octets of the NLRI that begins so."""
+    safi = family[1]
+    if family == OPAQUE or safi == 65:
+        return 2 + int.from_bytes(head[:2], "big")
+    if safi in (5, 70):
+        return 2 + head[1]
+    if safi in (71, 72):
+        return 4 + int.from_bytes(head[2:4], "big")
+    if safi == 85:
+        return 4 + head[3]
+    if safi in (133, 134):
+        return 1 + head[0] if head[0] < 0xF0 else 2 + int.from_bytes(head[:2], "big") % 4096
+    return 1 + (head[0] + 7) // 8
+
+
 def prefixes(octets: bytes, family: Family = V4, *, add_path: bool = False) -> list[tuple[bytes, bytes]]:
     """Each route of a field and what its NLRI says besides; asserts that the field is whole.
 
-    What is besides: the label of a VPN route; segment, gateway and labels of an EVPN one.
+    What is besides: labels; segment, gateway and labels of EVPN routes.
     """
     found = []
     position = 0
@@ -107,25 +128,28 @@ def prefixes(octets: bytes, family: Family = V4, *, add_path: bool = False) -> l
             identifier = octets[position : position + 4]
             position += 4
             assert position < len(octets), "a path identifier without NLRI"
-        if family == EVPN:
-            size = 2 + octets[position + 1]
-        elif family == BGP_LS:
-            size = 4 + int.from_bytes(octets[position + 2 : position + 4], "big")
-        elif family == OPAQUE:
-            size = 2 + int.from_bytes(octets[position : position + 2], "big")
-        else:
-            size = 1 + (octets[position] + 7) // 8
+        size = _size(octets[position : position + 4], family)
         nlri = octets[position : position + size]
         assert len(nlri) == size, "a prefix exceeds its field"
         position += size
         besides = b""
-        if family == VPN4:
-            besides = nlri[1:4]
-            nlri = bytes((nlri[0] - 24,)) + nlri[4:]
-        elif family == EVPN and nlri[0] == 2:
-            end = 32 + nlri[31] // 8
+        if family[1] in (1, 2) and nlri[0] % 8:
+            # RFC 4271, section 4.3: what is behind the prefix means nothing.
+            nlri = nlri[:-1] + bytes((nlri[-1] & 0xFF00 >> nlri[0] % 8,))
+        if family[1] in LABELLED:
+            end = 4
+            while not nlri[end - 1] & 1 and nlri[end - 3 : end] not in (b"\x80\0\0", b"\0\0\0"):
+                end += 3
+            besides = nlri[1:end]
+            nlri = bytes((nlri[0] - 8 * len(besides),)) + nlri[end:]
+        elif family == EVPN and nlri[0] == 1:
+            besides = nlri[24:]
+            nlri = b"\x01" + nlri[2:24]
+        elif family == EVPN and nlri[0] in (2, 5):
+            # RFC 7432, section 7.2: MAC and IP; RFC 9136, section 3.1: as many octets of prefix as of gateway.
+            end = 32 + nlri[31] // 8 if nlri[0] == 2 else 25 + (len(nlri) - 28) // 2
             besides = nlri[10:20] + nlri[end:]
-            nlri = b"\x02" + nlri[2:10] + nlri[20:end]
+            nlri = nlri[:1] + nlri[2:10] + nlri[20:end]
         found.append((identifier + nlri, besides))
     return found
 

@@ -346,13 +346,18 @@ def test_the_key_of_other_families_is_the_nlri() -> None:
     [
         (IPV4_LABELLED, "08 0a"),
         (IPV4_LABELLED, "00"),
-        (IPV4_LABELLED, "20 000640 0a"),
         (IPV4_LABELLED, "11 000641"),
+        (IPV4_LABELLED, "39 000641 0a000001 00"),
+        (IPV4_LABELLED, "57 000641 000651 0a000001 00"),
+        (IPV6_LABELLED, "99 000641" + "20" * 17),
         (VPNV4, "38 000640 000650 0a"),
+        (VPNV4, "50 000641 0000fde9000000"),
+        (VPNV4, "79 000641 0000fde900000001 0a000001 00"),
+        (VPNV6, "d9 000641 0000fde900000001" + "20" * 17),
     ],
 )
-def test_a_label_stack_without_end_is_3_10(of: Family, nlri: str) -> None:
-    """RFC 8277, section 2: the labels end within the NLRI, by the bottom-of-stack bit."""
+def test_bits_behind_the_labels_that_are_no_prefix_are_3_10(of: Family, nlri: str) -> None:
+    """RFC 7606, section 5.3: shorter than a route distinguisher, or longer than an address."""
     with pytest.raises(NotificationError) as caught:
         split_key(of, bytes.fromhex(nlri))
     assert caught.value.notification == Notification(3, 10)

@@ -54,6 +54,13 @@ def test_a_withdrawn_label_is_one_without_the_bit(label: bytes) -> None:
     assert split_key(VPNV4, bytes((24 + 64 + 8,)) + label + RD + b"\x0a") == (bytes((72,)) + RD + b"\x0a", label)
 
 
+@pytest.mark.parametrize("label", [LABEL, b"\x12\x34\x56"])
+def test_a_single_label_needs_no_bit(label: bytes) -> None:
+    """RFC 8277, sections 2.2 and 2.4: on reception the bit is ignored, and whatever else a withdrawal has there."""
+    assert split_key(IPV4_LABELLED, bytes((24,)) + label) == (b"\0", label)
+    assert split_key(IPV4_LABELLED, bytes((56,)) + label + b"\x0a\0\0\2") == (b"\x20\x0a\0\0\2", label)
+
+
 def test_the_route_distinguisher_is_part_of_the_route() -> None:
     """RFC 4364, section 4.1: equal prefixes of two VPNs are two routes."""
     keys = {split_key(VPNV4, bytes((96,)) + BOTTOM + rd + b"\x0a")[0] for rd in (RD, bytes(8))}
@@ -67,8 +74,8 @@ def test_a_default_route_has_a_label_alone() -> None:
 
 @pytest.mark.parametrize(
     "nlri",
-    [b"\x18", b"\x18\0\x10", bytes((24,)) + LABEL, bytes((56,)) + LABEL + b"\x0a\0\0\2", bytes((16,)) + BOTTOM],
-    ids=["nothing", "half a label", "no bottom", "prefix in place of a label", "fewer bits than the label"],
+    [b"\x18", b"\x18\0\x10", bytes((16,)) + BOTTOM],
+    ids=["nothing", "half a label", "fewer bits than the label"],
 )
 def test_what_has_no_whole_label_is_invalid(nlri: bytes) -> None:
     """RFC 7606, section 5.3: 3/10, Invalid Network Field."""
@@ -185,7 +192,8 @@ def test_labelled_routes_are_put_together_again(family: int, labels: list[int], 
     stack = b"".join(
         (label << 4 | (position == len(labels) - 1)).to_bytes(3, "big") for position, label in enumerate(labels)
     )
-    prefix = octets[: (bits + 7) // 8]
+    bits = bits // 2 + (0 if family in (IPV4_LABELLED, IPV6_LABELLED) else 64)
+    prefix = (RD + octets if bits > 32 else octets)[: (bits + 7) // 8]
     nlri = bytes((bits + 8 * len(stack),)) + stack + prefix
     made = next(each for each in MPLS if each == family)
     key, extra = split_key(made, nlri)

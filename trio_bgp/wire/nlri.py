@@ -211,16 +211,16 @@ def _following(framing: Framing, octets: bytes, position: int) -> int:
     return following
 
 
-LABELLED: Final = frozenset(
-    {
-        numbers.IPV4_LABELLED,
-        numbers.IPV6_LABELLED,
-        numbers.VPNV4,
-        numbers.VPNV6,
-        numbers.VPNV4_MULTICAST,
-        numbers.VPNV6_MULTICAST,
-    }
-)
+LABELLED_BITS: Final[Mapping[Family, tuple[int, int]]] = {
+    numbers.IPV4_LABELLED: (0, 32),
+    numbers.IPV6_LABELLED: (0, 128),
+    numbers.VPNV4: (64, 96),
+    numbers.VPNV6: (64, 192),
+    numbers.VPNV4_MULTICAST: (64, 96),
+    numbers.VPNV6_MULTICAST: (64, 192),
+}
+"""Families with MPLS labels: bits of route distinguisher and prefix behind them, at least and at most."""
+LABELLED: Final = frozenset(LABELLED_BITS)
 KEYED: Final = LABELLED | {numbers.EVPN}
 """Families whose NLRI carry more than what tells one route from another: MPLS labels (RFC 8277, section 2.4; RFC 4364),
 and in EVPN also the Ethernet Segment Identifier and the gateway (RFC 7432, section 7; RFC 9136, section 3.1)."""
@@ -244,15 +244,20 @@ def split_key(family: Family, nlri: bytes) -> tuple[bytes, bytes]:
     if family in LABELLED:
         end = 1
         while True:
-            if end + 3 > len(nlri):
-                raise _invalid(f"an NLRI without the end of its label stack: {nlri[:32].hex()}")
             label = nlri[end : end + 3]
             end += 3
+            if end > len(nlri):
+                # RFC 8277, sections 2.2 and 2.4: of a single label the bit is ignored, and in a withdrawal all of it.
+                end = 4
+                break
             if label[2] & 1 or label in (WITHDRAWN_LABEL, b"\0\0\0"):
                 break
+        if end > len(nlri):
+            raise _invalid(f"an NLRI shorter than a label: {nlri[:32].hex()}")
         bits = nlri[0] - 8 * (end - 1)
-        if bits < 0:
-            raise _invalid(f"an NLRI shorter than its labels: {nlri[:32].hex()}")
+        shortest, longest = LABELLED_BITS[family]
+        if not shortest <= bits <= longest:
+            raise _invalid(f"{bits} bits behind the labels, {shortest} to {longest} are possible: {nlri[:32].hex()}")
         return bytes((bits,)) + nlri[end:], nlri[1:end]
     if family == numbers.EVPN:
         kind = nlri[0]
