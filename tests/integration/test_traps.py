@@ -754,6 +754,23 @@ async def test_trap_08c_ipv6_next_hops_of_ipv4_routes_only_to_those_who_know_the
         assert set(four.table) == {A}
 
 
+async def test_trap_08c_who_gets_our_next_hop_need_not_know_ipv6_ones(autojump_clock: MockClock) -> None:
+    """RFC 8950, section 4, RFC 4271, section 5.1.3: ours is IPv4, whatever the received one was."""
+    peers = [rs(1, extended_next_hop=True), ebgp(2), rs(3)]
+    async with network(*peers, options={1: {"extra": (EXTENDED_NEXT_HOP,)}}) as (the_lab, (one, two, three)):
+        await one.say(decoder.update(b"", reach(V4, HOP6 + LINK_LOCAL, A[1]) + block(65001)))
+        await three.say(announce(B, by=(65003,)))
+        await the_lab.settle()
+        for route, asn in ((A, 65001), (B, 65003)):
+            assert value(two, route, 3) == OUR_V4
+            assert value(two, route, 2) == sequence(LOCAL_AS, asn)
+        assert set(two.table) == {A, B}
+        assert three.table == {}
+        await one.say(decoder.withdraw([A]))
+        await the_lab.settle()
+        assert set(two.table) == {B}
+
+
 async def test_trap_08c_a_usual_path_replaced_by_one_with_an_ipv6_next_hop_is_withdrawn(
     autojump_clock: MockClock,
 ) -> None:

@@ -194,7 +194,10 @@ def test_nothing_is_lost_doubled_or_too_long(
     drawn: list[tuple[int, bytes]], announced: bool, numbered: bool, classic: bool, padding: int
 ) -> None:
     """Every prefix once, in order, in as few messages as their size allows but one."""
-    nlris = [bytes((bits,)) + octets[: (bits + 7) // 8] for bits, octets in drawn]
+    nlris = [
+        bytes((bits,)) + (int.from_bytes(octets, "big") & -1 << 32 - bits).to_bytes(4, "big")[: (bits + 7) // 8]
+        for bits, octets in drawn
+    ]
     more = decoder.attribute(0xC0, 200, bytes(padding))
     family, next_hop = (IPV4_UNICAST, None) if classic else (IPV6_UNICAST, HOP6)
     made = path((CLASSIC if classic else BLOCK) + more, next_hop) if announced else None

@@ -14,6 +14,7 @@ from trio_bgp.rib.path import Lane, Path, Source
 from trio_bgp.settings import BgpRole, NextHop, Role
 from trio_bgp.wire.attributes import AttributeContext, parse_attributes
 from trio_bgp.wire.numbers import EVPN, IPV4_UNICAST, IPV6_UNICAST, VPNV4, VPNV6, Family
+from trio_bgp.wire.numbers import family as make_family
 
 QUICK = settings(derandomize=True, max_examples=100, deadline=None)
 ORIGIN = decoder.attribute(0x40, 1, b"\0")
@@ -134,6 +135,25 @@ def test_without_an_address_of_ours_nothing_can_be_told() -> None:
     assert rewritten(six, IPV6_UNICAST, rules(Role.EBGP, ipv6=None)) is None
     assert rewritten(path(SIMPLE), IPV4_UNICAST, rules(Role.EBGP, ipv4=None)) is None
     assert rewritten(path(SIMPLE), IPV4_UNICAST, rules(Role.EBGP, ipv6=None)) is not None
+
+
+def test_our_next_hop_may_be_ipv6_where_that_is_negotiated() -> None:
+    """RFC 8950, section 3: IPv4 routes go in MP_REACH_NLRI then, and NEXT_HOP is gone; IPv4 is used if there is one."""
+    both = rules(Role.EBGP, extended_next_hop=frozenset({IPV4_UNICAST}))
+    only_ipv6 = rules(Role.EBGP, extended_next_hop=frozenset({IPV4_UNICAST}), ipv4=None)
+    found, next_hop = told(SIMPLE, only_ipv6)
+    assert (set(found), next_hop) == ({1, 2}, OUR_V6)
+    for octets, received in ((SIMPLE, None), (ORIGIN + decoder.as_path(65001), HOP6), (SIMPLE, HOP6 + LINK_LOCAL)):
+        for receiver in (both, rules(Role.EBGP)):
+            found, next_hop = told(octets, receiver, next_hop=received)
+            assert (found[3], next_hop) == ((0x40, OUR_V4), None)
+    assert rewritten(path(SIMPLE), IPV4_UNICAST, rules(Role.EBGP, ipv4=None)) is None
+
+
+def test_the_next_hop_of_a_family_that_nobody_knows_is_whole() -> None:
+    """Whatever its octets mean; RFC 2545 is about families of IPv6."""
+    hop = bytes(range(32))
+    assert told(ORIGIN, rules(Role.RR_CLIENT), next_hop=hop, family=make_family(16388, 99))[1] == hop
 
 
 def test_a_third_partys_next_hop_stays_on_the_shared_subnet() -> None:

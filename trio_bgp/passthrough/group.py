@@ -15,7 +15,7 @@ from trio_bgp.rib.path import Source
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import NextHop, PeerSettings, Role, SpeakerSettings
 from trio_bgp.wire.notification import Notification
-from trio_bgp.wire.numbers import Family
+from trio_bgp.wire.numbers import Family, Safi, safi_of
 
 __all__ = ["ExportContext", "Group", "GroupCounters", "Member", "OutboundQueue"]
 
@@ -54,15 +54,6 @@ def _context(
     negotiated: Negotiated,
     local_address: IPv4Address | IPv6Address | None,
 ) -> ExportContext:
-    llgr = negotiated.long_lived_graceful_restart
-    views = []
-    for family in negotiated.families:
-        extended = any(each == family for each, _ in negotiated.extended_next_hop)
-        audience = class_of(settings, extended_next_hop=extended, llgr=llgr)
-        if family in negotiated.add_path_send:
-            views.append((family, View(audience, add_path=True, limit=settings.add_path.send)))
-        else:
-            views.append((family, View(audience)))
     ipv4, ipv6 = settings.next_hop_ipv4, settings.next_hop_ipv6
     if isinstance(local_address, IPv4Address):
         ipv4 = ipv4 or local_address
@@ -72,6 +63,21 @@ def _context(
     if next_hop is None:
         next_hop = NextHop.SELF if settings.role is Role.EBGP else NextHop.UNCHANGED
     own = settings.role is not Role.RS_CLIENT and next_hop is not NextHop.UNCHANGED
+    subnet = settings.next_hop_subnet if next_hop is NextHop.THIRD_PARTY else None
+    # Who always gets ours, and ours is IPv4, does not mind an IPv6 one before it. Reflected ones stay as they are.
+    replaced = own and settings.role is Role.EBGP and ipv4 is not None and (subnet is None or subnet.version == 4)
+    extended = frozenset(family for family, _ in negotiated.extended_next_hop)
+    views = []
+    for family in negotiated.families:
+        audience = class_of(
+            settings,
+            extended_next_hop=family in extended or (replaced and safi_of(family) in (Safi.UNICAST, Safi.MULTICAST)),
+            llgr=negotiated.long_lived_graceful_restart,
+        )
+        if family in negotiated.add_path_send:
+            views.append((family, View(audience, add_path=True, limit=settings.add_path.send)))
+        else:
+            views.append((family, View(audience)))
     return ExportContext(
         mask=mask_of(
             families=negotiated.families,
@@ -92,6 +98,7 @@ def _context(
             next_hop_subnet=settings.next_hop_subnet if own else None,
             ipv4=ipv4 if own else None,
             ipv6=ipv6 if own else None,
+            extended_next_hop=extended if own else frozenset(),
             bgp_role=settings.bgp_role,
         ),
     )

@@ -14,10 +14,13 @@ from trio_bgp.settings import BgpRole, NextHop, Role
 from trio_bgp.wire.as_path import prepend
 from trio_bgp.wire.attribute_block import add_community, encode_attribute, narrow, walk
 from trio_bgp.wire.attributes import is_recognized
+from trio_bgp.wire.nlri import FRAMING
 from trio_bgp.wire.numbers import (
     FLAG_OPTIONAL,
     FLAG_PARTIAL,
     FLAG_TRANSITIVE,
+    IPV4_UNICAST,
+    Afi,
     AttributeType,
     Family,
     Safi,
@@ -51,6 +54,8 @@ class RewriteRules:
     ipv4: IPv4Address | None = None
     """Our address as next hop."""
     ipv6: IPv6Address | None = None
+    extended_next_hop: frozenset[Family] = frozenset()
+    """IPv4 families in which ours may be IPv6 (RFC 8950)."""
     bgp_role: BgpRole | None = None
     graceful_shutdown: bool = False
     """We are about to go: routes are marked with GRACEFUL_SHUTDOWN (RFC 8326)."""
@@ -83,20 +88,19 @@ def rewritten(path: Path, family: Family, rules: RewriteRules) -> Rewritten | No
 
 def _rewrite(path: Path, family: Family, rules: RewriteRules, *, transparent: bool) -> Rewritten | None:
     next_hop = path.next_hop
-    classic: bytes | None = None
+    attributes = path.attributes
     if not transparent:
         own = _own_next_hop(path, family, rules)
         if own is _IMPOSSIBLE:
             return None
-        if next_hop is None:
-            classic = own
+        if own is not None and family == IPV4_UNICAST and len(own) == 4:
+            next_hop = None  # the UPDATE's own fields, whatever the received one needed
         elif own is not None:
             next_hop = own
-        elif len(next_hop) in (32, 48):
+        elif next_hop is not None and len(next_hop) in (32, 48) and family in FRAMING:
             # RFC 2545, section 3: the link-local address means something on its link only.
             next_hop = next_hop[: len(next_hop) // 2]
-    octets = path.attributes
-    attributes = octets if transparent else _for_role(octets, path, rules, classic)
+        attributes = _for_role(attributes, path, rules, own if next_hop is None else b"")
     if rules.adds_otc:
         attributes = _with_otc(attributes, rules.local_as)
     if rules.graceful_shutdown:
@@ -124,9 +128,11 @@ def _own_next_hop(path: Path, family: Family, rules: RewriteRules) -> bytes | No
             address = IPv4Address(received) if size == 4 else IPv6Address(received[:16])
             if address.version == rules.next_hop_subnet.version and address in rules.next_hop_subnet:
                 return None
-    if afi_of(family) == 1:
-        return rules.ipv4.packed if rules.ipv4 is not None else _IMPOSSIBLE
-    return rules.ipv6.packed if rules.ipv6 is not None else _IMPOSSIBLE
+    if afi_of(family) == Afi.IPV4 and rules.ipv4 is not None:
+        return rules.ipv4.packed
+    if (afi_of(family) == Afi.IPV6 or family in rules.extended_next_hop) and rules.ipv6 is not None:
+        return rules.ipv6.packed
+    return _IMPOSSIBLE
 
 
 def _classic_next_hop(octets: bytes) -> bytes | None:
@@ -137,7 +143,14 @@ def _classic_next_hop(octets: bytes) -> bytes | None:
 
 
 def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | None) -> bytes:
-    """Everything but the width of AS numbers and ONLY_TO_CUSTOMER."""
+    """Everything but the width of AS numbers and ONLY_TO_CUSTOMER.
+
+    Args:
+        octets: the attributes.
+        path: whose they are.
+        rules: of the receivers.
+        next_hop: the value of NEXT_HOP; None leaves it, b"" takes it away, as MP_REACH_NLRI has its own.
+    """
     internal = rules.role.internal
     source = path.source
     reflect = internal and not source.external and not source.local
@@ -152,10 +165,9 @@ def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | 
             if prepends:
                 replacement = encode_attribute(flags, kind, prepend(octets[start:end], rules.local_as))
         elif kind == AttributeType.NEXT_HOP:
-            if path.next_hop is not None:
-                replacement = b""  # MP_REACH_NLRI has its own
-            elif next_hop is not None:
-                replacement = encode_attribute(flags, kind, next_hop)
+            if next_hop is not None:
+                replacement = encode_attribute(flags, kind, next_hop) if next_hop else b""
+                next_hop = b""
         elif kind == AttributeType.MULTI_EXIT_DISC:
             if not internal and not source.local:
                 replacement = b""  # RFC 4271, section 5.1.4: not on to further neighbouring ASes
@@ -181,6 +193,8 @@ def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | 
             kept_from = end
         position = end
     pieces.append(octets[kept_from:])
+    if next_hop:
+        pieces.append(encode_attribute(FLAG_TRANSITIVE, AttributeType.NEXT_HOP, next_hop))
     if internal and not local_pref:
         pieces.append(
             encode_attribute(FLAG_TRANSITIVE, AttributeType.LOCAL_PREF, DEFAULT_LOCAL_PREF.to_bytes(4, "big"))
