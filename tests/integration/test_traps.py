@@ -472,6 +472,16 @@ async def test_trap_05_a_full_or_unordered_first_segment_is_not_prepended_to(aut
         assert value(two, C, 2) == ours
 
 
+async def test_trap_05_confederation_segments_stay_inside(autojump_clock: MockClock) -> None:
+    """RFC 5065, section 4.1: they are removed towards external peers, before our AS is put in front."""
+    inside = b"\3\2\0\0\0\x09\0\0\0\x0a" + sequence(64999) + b"\4\1\0\0\0\x0b"
+    async with network(rr(1), ebgp(2), rs(3), rr(4)) as (the_lab, (one, two, three, four)):
+        await one.say(decoder.update(b"", ORIGIN + decoder.attribute(0x40, 2, inside) + NEXT_HOP, A[1]))
+        await the_lab.settle()
+        assert value(two, A, 2) == value(three, A, 2) == sequence(LOCAL_AS, 64999)
+        assert value(four, A, 2) == inside
+
+
 @pytest.mark.parametrize(
     ("kind", "policy"),
     [(ebgp, None), (ebgp, Policy.NONE), (rs, Policy.NONE)],

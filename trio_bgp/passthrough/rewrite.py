@@ -11,7 +11,7 @@ import attrs
 
 from trio_bgp.rib.path import DEFAULT_LOCAL_PREF, Path
 from trio_bgp.settings import BgpRole, NextHop, Role
-from trio_bgp.wire.as_path import prepend
+from trio_bgp.wire.as_path import prepend, without_confederations
 from trio_bgp.wire.attribute_block import add_community, encode_attribute, narrow, walk
 from trio_bgp.wire.attributes import is_recognized
 from trio_bgp.wire.nlri import FRAMING
@@ -163,7 +163,9 @@ def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | 
         replacement: bytes | None = None
         if kind == AttributeType.AS_PATH:
             if prepends:
-                replacement = encode_attribute(flags, kind, prepend(octets[start:end], rules.local_as))
+                # External peers' paths have no confederation in them.
+                value = octets[start:end] if source.external else without_confederations(octets[start:end])
+                replacement = encode_attribute(flags, kind, prepend(value, rules.local_as))
         elif kind == AttributeType.NEXT_HOP:
             if next_hop is not None:
                 replacement = encode_attribute(flags, kind, next_hop) if next_hop else b""

@@ -13,10 +13,13 @@ __all__ = [
     "merge_as4_path",
     "prepend",
     "two_octet_paths",
+    "without_confederations",
 ]
 
 Segment = tuple[int, tuple[int, ...]]
 """Segment type and AS numbers, in order."""
+_PLAIN = (SegmentType.AS_SET, SegmentType.AS_SEQUENCE)
+"""What is no segment of a confederation."""
 
 
 def decode_as_path(value: bytes, *, asn4: bool) -> list[Segment]:
@@ -80,6 +83,12 @@ def prepend(value: bytes, asn: int) -> bytes:
     return bytes((SegmentType.AS_SEQUENCE, 1)) + number + value
 
 
+def without_confederations(value: bytes) -> bytes:
+    """An AS_PATH value (4-octet AS numbers) as it leaves a confederation (RFC 5065, section 4.1)."""
+    segments = decode_as_path(value, asn4=True)
+    return encode_as_path([each for each in segments if each[0] in _PLAIN], asn4=True)
+
+
 def two_octet_paths(value: bytes) -> tuple[bytes, bytes | None]:
     """What a peer without 4-octet AS numbers is told of an AS_PATH (RFC 6793, section 4.2.2).
 
@@ -104,18 +113,14 @@ def two_octet_paths(value: bytes) -> tuple[bytes, bytes | None]:
     old: list[Segment] = [
         (kind, tuple(number if number <= 0xFFFF else AS_TRANS for number in numbers)) for kind, numbers in segments
     ]
-    plain = [segment for segment in segments if segment[0] in (SegmentType.AS_SET, SegmentType.AS_SEQUENCE)]
+    plain = [segment for segment in segments if segment[0] in _PLAIN]
     needed = any(number > 0xFFFF for _, numbers in plain for number in numbers)
     return encode_as_path(old, asn4=False), encode_as_path(plain, asn4=True) if needed else None
 
 
 def _length(segments: Iterable[Segment]) -> int:
     """AS numbers as the decision process counts them (RFC 4271, 9.1.2.2; RFC 5065, 5.3)."""
-    return sum(
-        len(numbers) if kind == SegmentType.AS_SEQUENCE else 1
-        for kind, numbers in segments
-        if kind in (SegmentType.AS_SET, SegmentType.AS_SEQUENCE)
-    )
+    return sum(len(numbers) if kind == SegmentType.AS_SEQUENCE else 1 for kind, numbers in segments if kind in _PLAIN)
 
 
 def merge_as4_path(as_path: Sequence[Segment], as4_path: Sequence[Segment]) -> list[Segment]:
@@ -124,13 +129,13 @@ def merge_as4_path(as_path: Sequence[Segment], as4_path: Sequence[Segment]) -> l
     The AS4_PATH replaces the end of the AS_PATH; what newer, old-style speakers put in front stays. An AS4_PATH that is
     longer than the AS_PATH is ignored. Confederation segments of an AS4_PATH do not count.
     """
-    tail = [segment for segment in as4_path if segment[0] in (SegmentType.AS_SET, SegmentType.AS_SEQUENCE)]
+    tail = [segment for segment in as4_path if segment[0] in _PLAIN]
     keep = _length(as_path) - _length(tail)
     if keep < 0 or not tail:
         return list(as_path)
     merged: list[Segment] = []
     for kind, numbers in as_path:
-        if kind not in (SegmentType.AS_SET, SegmentType.AS_SEQUENCE):
+        if kind not in _PLAIN:
             # They count nothing, and stay if they lead or are next to what stays.
             merged.append((kind, numbers))
             continue
