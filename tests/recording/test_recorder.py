@@ -84,7 +84,8 @@ async def test_as_numbers_of_two_octets_and_what_is_sent(tmp_path: Path) -> None
     assert told["subtype"] == "BGP4MP_MESSAGE_LOCAL"
     assert attribute(told["bgp_message"]["path_attributes"], "AS_PATH")[0]["value"] == ["65001", "23456"]
     kinds = [(each["subtype"], each["bgp_message"]["type"]) for each in records]
-    assert set(kinds[:2]) == {("BGP4MP_MESSAGE_AS4_LOCAL", "OPEN"), ("BGP4MP_MESSAGE_AS4", "OPEN")}
+    assert ("BGP4MP_MESSAGE_AS4", "OPEN") in kinds
+    assert len([subtype for subtype, kind in kinds if kind == "OPEN" and "LOCAL" in subtype]) == 1
     assert ("BGP4MP_MESSAGE", "KEEPALIVE") in kinds
 
 
