@@ -40,6 +40,7 @@ FAMILIES = frozenset(FRAMING)
 
 class _Queue:
     queued: int = 0
+    waiting: int = 0
     drained: Callable[[], None] | None = None
 
     def put(self, item: bytes | PassthroughMessage) -> None:

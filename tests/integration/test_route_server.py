@@ -15,6 +15,7 @@ from tests.harness import decoder
 from tests.harness.decoder import V4, V6, Family, Route, Update
 from tests.harness.lab import Lab, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
+from trio_bgp.runtime.forwarder import GATHER_SECONDS
 from trio_bgp.session.fsm import State
 from trio_bgp.settings import AddPathSettings, BgpRole, NextHopCheck, PeerSettings
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST
@@ -431,6 +432,7 @@ async def test_updates_during_an_enhanced_refresh_are_in_what_is_left_after_it(a
         for number in range(20):
             forget(two)
             await two.say(refresh(V6))
+            await trio.sleep(GATHER_SECONDS)  # others may join the answer so long
             for _ in range(2 * number):
                 await trio.lowlevel.checkpoint()
             change = announce(routes[number], by=(65001, 77, number + 1))

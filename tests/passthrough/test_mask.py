@@ -74,6 +74,7 @@ class Nowhere:
     """A queue that nobody reads."""
 
     queued = 0
+    waiting = 0
     drained: Callable[[], None] | None = None
 
     def put(self, item: bytes | PassthroughMessage) -> None:

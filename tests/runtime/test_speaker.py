@@ -301,7 +301,7 @@ async def test_a_bug_in_the_forwarder_ends_the_speaker(
             for n in range(1, 61):
                 one = await Client(f"192.0.2.{n}", 65000 + n).come(speaker)
             monkeypatch.setattr(Forwarder, "_handle", broken)
-            await one.stream.send_all(UPDATE)
+            await one.stream.aclose()
 
 
 async def test_a_bug_in_one_peer_leaves_the_others_alone(

@@ -112,9 +112,13 @@ class Replay:
         ready = [member for member in self.members if member.behind is None and has_room(member)]
         if not ready:
             return Progress.WAITING, []
-        # A live member whose queue is long gets this step's chunk too, as long as its limit allows; one that is behind
-        # goes on alone when it has caught up.
-        left = [self._split_off(member) for member in self.members if member.behind is not None]
+        # A live member whose queue is long gets this step's chunk too, as long as its limit allows; one that is behind,
+        # or whose queue is full, goes on alone when it has caught up or drained.
+        left = [
+            self._split_off(member)
+            for member in list(self.members)
+            if member.behind is not None or member.outbound.queued > member.settings.queue_limit
+        ]
         if self._position == len(self._order):
             self._finish()
             return Progress.DONE, left

@@ -21,6 +21,9 @@ from trio_bgp.wire.numbers import Family
 
 __all__ = ["Egress", "EgressCounters", "Scope", "Variants", "Written"]
 
+HELD_PIECES: Final = 16
+"""Messages that may wait for a receiver as they lie in their slabs. With more it is slow, and 60 octets that wait long
+must not keep a slab of 256 KiB: what comes then waits as a copy, one for all receivers that are slow."""
 REMEMBERED_GROUPS: Final = 256
 """Groups without members whose counters are kept."""
 
@@ -142,17 +145,33 @@ class Egress:
         run = PassthroughMessage(slab, self._start, self._end, count, required)
         variants: Variants = {}
         excluded = () if self._source is None else (self._source,)
-        for group, receivers in self._receivers(self._scope, excluded):
-            why = group.obstacle(required)
-            if not why:
-                live = self._deliver(group, receivers, run, parts)
-                self.counters.unchanged += count * live
-                group.counters.unchanged += count * live
-            else:
-                self._deliver_parts(group, receivers, parts, variants, why, count)
-        for variant in variants.values():
-            variant.message.release()
-        run.release()
+        try:
+            for group, receivers in self._receivers(self._scope, excluded):
+                why = group.obstacle(required)
+                if not why:
+                    live = self._deliver(group, receivers, run, parts)
+                    self.counters.unchanged += count * live
+                    group.counters.unchanged += count * live
+                else:
+                    self._deliver_parts(group, receivers, parts, variants, why, count)
+        finally:
+            for variant in variants.values():
+                variant.message.release()
+            run.release()
+
+    def abandon(self) -> None:
+        """Forget the run that is being collected."""
+        self._count = 0
+        self._parts = []
+
+    def miss(self, parts: Sequence[Part]) -> None:
+        """Have every receiver told the present state of these prefixes, as if it had been too slow for them."""
+        for group in self.groups:
+            for member in group.members if not group.silent else ():
+                if member.behind is None:
+                    member.behind = {}
+                    group.behind += 1
+                _remember(group, member.behind, parts)
 
     def send(self, parts: Sequence[Part], *, scope: Scope = None, excluded: Sequence[Source] = ()) -> None:
         """Write `parts` anew, to those in the scope but `excluded`. Goes behind the run collected so far."""
@@ -282,9 +301,10 @@ class Egress:
             behind = member.behind
             if behind is None:
                 live += 1
-                message.acquire()
                 outbound = member.outbound
-                outbound.put(message)
+                given = message if outbound.waiting < HELD_PIECES else message.compact()
+                given.acquire()
+                outbound.put(given)
                 member.messages_out += message.count
                 member.octets_out += length
                 if outbound.queued > member.settings.queue_limit:

@@ -6,7 +6,9 @@ parts are written anew for whom they concern. So what a receiver holds is at any
 other peers, prefix by prefix, plus what still waits in its queue.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import attrs
 
@@ -191,6 +193,45 @@ class RouteServer:
             self.identifiers.release_unused(member.source)
             member.lane_limit = max(member.lane_limit, 2 * len(member.source.lanes))
         self._check_limits(member)
+
+    def recover(self, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
+        """An exception ended `updates`: its session ends, and nobody is left believing what is not so.
+
+        What these UPDATEs announced is taken out of the tables, and receivers are told the present state of every
+        prefix in them, whatever they had been told already.
+        """
+        self.egress.abandon()
+        ingress = self._ingress.get(member)
+        if ingress is not None:
+            data = bytes(message.octets)
+            bounds = [*(offset - message.start for offset in offsets), len(data)]
+            for start, end in pairwise(bounds):
+                # What cannot even be read has changed nothing.
+                with contextlib.suppress(Exception):
+                    for part in ingress.read(data, start, end).parts:
+                        self._take_back(part)
+            for family, table in self.tables.items():
+                # It may have been left in the middle of counting.
+                lanes = table.lanes_of(member.source, table.routes)
+                member.source.prefixes[family] = sum(map(len, lanes.values()))
+        self.reset(member)
+
+    def reset(self, member: Member) -> None:
+        """End a session because of a bug of ours, which has been logged."""
+        if not member.failed:
+            self._fail(
+                member, Notification(ErrorCode.CEASE, CeaseSubcode.OUT_OF_RESOURCES), "a bug was met, see the log"
+            )
+
+    def _take_back(self, part: Part) -> None:
+        """Withdraw a part's prefixes, of which the table and the receivers may know or not."""
+        table = self.table(part.family)
+        if part.lane is not None:
+            table.withdraw(part.lane, part.nlris)
+        lanes = {path.lane for nlri in part.nlris for path in candidates(table.routes.get(nlri))}
+        self.egress.miss([part, *(part._replace(path=None, lane=lane) for lane in lanes)])
+        if part.path is not None and not part.path.uses:
+            table.forget(part.path)
 
     def forward_to(self, source: Member, message: PassthroughMessage, targets: Sequence[Member]) -> None:
         """Send one received UPDATE to chosen live members, past the tables: unchanged where they can read it so.

@@ -25,6 +25,8 @@ class OutboundQueue(Protocol):
 
     queued: int
     """Octets put and not yet sent."""
+    waiting: int
+    """And in how many pieces."""
     drained: Callable[[], None] | None
     """Called after each write."""
 

@@ -5,11 +5,15 @@ work and no copy. What the original design laid over the marker (`ref_count`, `f
 because a marker that is overwritten has to be put back for every write, while others still read the count from it.
 """
 
+from typing import Final
+
 from trio_bgp.passthrough.mask import CapabilityMask
 from trio_bgp.passthrough.pool import Slab
 
 __all__ = ["FLAG_REPACKED", "PassthroughMessage"]
 
+COMPACT_SHARE: Final = 4
+"""A message of less than one part in so many of its slab does not keep the slab from being used for long."""
 FLAG_REPACKED = 1 << 0
 """The octets were made here, not received."""
 
@@ -28,9 +32,10 @@ class PassthroughMessage:
         ref_count: references held.
         flags: `FLAG_REPACKED` or 0.
         required_caps: what a receiver must have negotiated to read these octets unchanged.
+        alone: what `compact` made of it, which it holds.
     """
 
-    __slots__ = ("count", "end", "flags", "octets", "ref_count", "required_caps", "slab", "start")
+    __slots__ = ("alone", "count", "end", "flags", "octets", "ref_count", "required_caps", "slab", "start")
 
     def __init__(self, slab: Slab, start: int, end: int, count: int, required_caps: CapabilityMask) -> None:
         """Make a message of `slab[start:end]`, taking one more reference to the slab."""
@@ -43,6 +48,7 @@ class PassthroughMessage:
         self.ref_count = 1
         self.flags = 0
         self.required_caps = required_caps
+        self.alone: PassthroughMessage | None = None
 
     @classmethod
     def apart(cls, octets: bytes, count: int, required_caps: CapabilityMask) -> "PassthroughMessage":
@@ -63,7 +69,20 @@ class PassthroughMessage:
         message.ref_count = 1
         message.flags = FLAG_REPACKED
         message.required_caps = required_caps
+        message.alone = None
         return message
+
+    def compact(self) -> "PassthroughMessage":
+        """The same octets for somebody who may hold them long: apart from their slab, unless they fill most of it.
+
+        However many ask, the octets are copied once. What is returned is held by this message; `acquire` it.
+        """
+        slab = self.slab
+        if slab is None or len(self) * COMPACT_SHARE >= len(slab.data):
+            return self
+        if self.alone is None:
+            self.alone = PassthroughMessage.apart(bytes(self.octets), self.count, self.required_caps)
+        return self.alone
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -82,5 +101,8 @@ class PassthroughMessage:
                 self.octets = b""
                 self.slab.release()
                 self.slab = None
+            if self.alone is not None:
+                self.alone.release()
+                self.alone = None
         elif self.ref_count < 0:
             raise AssertionError("a message was released more often than acquired")

@@ -50,12 +50,15 @@ def make_entry(paths: Iterable[Path]) -> Entry | None:
     ordered = sorted(paths, key=_by_rank)
     if len(ordered) < 2:
         return ordered[0] if ordered else None
-    for position, path in enumerate(ordered):
-        for other in ordered[position + 1 :]:
-            if other.precedence != path.precedence:
-                break
-            if other.med != path.med and other.neighbor_as == path.neighbor_as:
-                return MedEntry(ordered)
+    # Once through, however many they are: a peer with path identifiers may have thousands of paths to one prefix.
+    precedence = -1
+    med_of: dict[int, int] = {}
+    for path in ordered:
+        if path.precedence != precedence:
+            precedence = path.precedence
+            med_of = {}
+        if med_of.setdefault(path.neighbor_as, path.med) != path.med:
+            return MedEntry(ordered)
     return tuple(ordered)
 
 

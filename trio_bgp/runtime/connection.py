@@ -196,6 +196,10 @@ class Connection:
                     return
                 try:
                     await self._take(batch)
+                    if len(batch.others) == len(batch.offsets):
+                        # Nothing was handed on, so nothing has let others have their turn; a peer that sends KEEPALIVEs
+                        # faster than we read them would have all of them wait.
+                        await trio.lowlevel.checkpoint()
                 finally:
                     batch.release()
         except TransportClosed as error:
@@ -204,13 +208,20 @@ class Connection:
     async def _take(self, batch: Batch) -> None:
         """Handle the messages of one read in order. The batch stays the caller's."""
         first = 0
+        heard = False
         for index in batch.others:
             if index > first:
                 await self._updates(batch, first, index)
             if self._ended.is_set():
                 return
-            await self._message(batch.octets(index))
             first = index + 1
+            if self._announced and batch.kind(index) == MessageType.KEEPALIVE:
+                # However many of them one read brings, they say no more than the first.
+                if not heard:
+                    self.feed(KeepAliveMsg())
+                heard = True
+                continue
+            await self._message(batch.octets(index))
         if first < len(batch.offsets):
             await self._updates(batch, first, len(batch.offsets))
         if batch.error is not None and not self._ended.is_set():

@@ -62,6 +62,10 @@ GATHER_SECONDS: Final = 0.05
 GATHER_LONGEST: Final = 1.0
 GATHER_PREFIXES: Final = 2000
 """A table smaller than this is replayed at once."""
+SLICE_MESSAGES: Final = 1024
+"""UPDATEs that are handled, about, before other tasks have their turn: ten milliseconds or so."""
+WORK_STEPS: Final = 3
+"""Steps of long work, a few milliseconds each, between two looks at the channel and at what other tasks have to do."""
 LOGGED_OCTETS: Final = 128
 LOGGED_RATE: Final = 2.0
 """Refused UPDATEs of one peer that are logged in a second, in the long run."""
@@ -212,6 +216,15 @@ class ForwarderStatistics:
         return self.messages_unchanged / sent if sent else 1.0
 
 
+@attrs.define(eq=False)
+class _Gathering:
+    """A replay that others may still join, until it begins."""
+
+    replay: Replay
+    since: float
+    until: float
+
+
 class Forwarder:
     """Owns the RIB and the members.
 
@@ -242,8 +255,8 @@ class Forwarder:
         self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
         self.members: list[Member] = []
         self._replays: list[Replay] = []
-        self._gathering: dict[tuple[Family, View], tuple[Replay, float]] = {}
-        self._gather_until = 0.0
+        self._gathering: dict[tuple[Family, View, bool], _Gathering] = {}
+        self._turn = 0
         self._jobs: deque[Job] = deque()
         self._retention = Retention(self.server)
         self.server.on_end_of_rib = self._end_of_rib
@@ -289,8 +302,8 @@ class Forwarder:
         )
 
     def wake(self) -> None:
-        """Have the forwarder look again at who waits for room in a queue. Never blocks."""
-        if self._replays or any(group.behind for group in self.server.egress.groups):
+        """Have the forwarder look again at who waits for something. Never blocks."""
+        if self._replays or self._gathering or any(group.behind for group in self.server.egress.groups):
             # If the channel is full there are commands to handle, and it looks after each of them.
             with contextlib.suppress(trio.WouldBlock):
                 self.inbox.send_nowait(Wake())
@@ -301,11 +314,16 @@ class Forwarder:
         if self._deferred is not None:
             self._deferred_until = trio.current_time() + self._speaker.restart_time
         try:
+            handled = 0
             while True:
                 command = await self._next_command()
-                if command is not None:
+                if isinstance(command, Updates):
+                    handled += len(command.batch.offsets)
+                    await self._handle_updates(command.member, command.batch)
+                elif command is not None:
                     self._handle(command)
-                if self._work():
+                if self._work() or handled >= SLICE_MESSAGES:
+                    handled = 0
                     await trio.lowlevel.checkpoint()
         finally:
             while True:
@@ -326,32 +344,57 @@ class Forwarder:
         if self._can_work:
             return None
         deadline = min(
-            self._gather_until if self._gathering else inf,
+            min((each.until for each in self._gathering.values()), default=inf),
             self._retention.next_deadline(),
             self._deferred_until,
-            min(self._refresh_at.values(), default=inf),
+            # Those that wait for an answer under way are looked at when that is done.
+            min((at for asked, at in self._refresh_at.items() if not self._refreshing(*asked)), default=inf),
         )
         with trio.move_on_at(deadline):
             return await self._commands.receive()
         return None
 
     def _handle(self, command: Command) -> None:
-        if isinstance(command, Updates):
-            try:
-                if self.observers:
-                    self._observe(command.member, command.batch)
-                if self.intercept is None:
-                    self.server.updates(command.member, command.batch.message, command.batch.offsets)
-                else:
-                    self._intercepted(command.member, command.batch, self.intercept)
-            finally:
-                command.batch.release()
-        elif isinstance(command, PeerUp):
+        if isinstance(command, PeerUp):
             self._peer_up(command)
         elif isinstance(command, PeerDown):
             self._peer_down(command)
         elif isinstance(command, Refresh):
             self._refresh(command.member, command.message)
+        self._can_work = True
+
+    async def _handle_updates(self, member: Member, batch: Batch) -> None:
+        """Handle the UPDATEs of one read, in slices: others have their turn between."""
+        try:
+            count = len(batch.offsets)
+            if count <= SLICE_MESSAGES:
+                self._slice(member, batch)
+                return
+            for first in range(0, count, SLICE_MESSAGES):
+                if first:
+                    await trio.lowlevel.checkpoint()
+                part = batch.split(first, min(count, first + SLICE_MESSAGES))
+                try:
+                    self._slice(member, part)
+                finally:
+                    part.release()
+        finally:
+            batch.release()
+
+    def _slice(self, member: Member, batch: Batch) -> None:
+        """Handle UPDATEs without a break. The batch stays the caller's."""
+        try:
+            if self.observers:
+                self._observe(member, batch)
+            if self.intercept is None:
+                self.server.updates(member, batch.message, batch.offsets)
+            else:
+                self._intercepted(member, batch, self.intercept)
+        except Exception:
+            # A bug that one peer's octets have found must not be the others' misfortune.
+            octets = bytes(batch.message.octets[: 4 * LOGGED_OCTETS]).hex()
+            logger.exception("update.crashed name=%s octets=%s", member.name, octets)
+            self.server.recover(member, batch.message, batch.offsets)
         self._can_work = True
 
     def _intercepted(self, member: Member, batch: Batch, intercept: Intercept) -> None:
@@ -423,7 +466,11 @@ class Forwarder:
         for index in range(len(batch.offsets)):
             octets = batch.octets(index)
             for observer in list(self.observers):
-                observer(member.name, octets)
+                try:
+                    observer(member.name, octets)
+                except Exception:
+                    logger.exception("observer.crashed: it is told nothing more")
+                    self.observers.remove(observer)
 
     def announce(self, family: Family, key: bytes, attributes: bytes, next_hop: bytes | None) -> None:
         """Announce a route of our own; see `RouteServer.announce_local`."""
@@ -483,13 +530,17 @@ class Forwarder:
     def _replay_to(self, member: Member, now: float) -> None:
         """Tell a new receiver what there is."""
         for family, view in sorted(member.context.views, key=lambda each: each[0]):
-            replay, begun = self._gathering.get((family, view), (None, now))
-            if replay is None:
-                replay = Replay(self.server, family, view, refresh=False)
-                self._gathering[family, view] = (replay, now)
-            replay.join(member)
-            wait = GATHER_SECONDS if len(self.server.table(family)) > GATHER_PREFIXES else 0.0
-            self._gather_until = min(begun + GATHER_LONGEST, now + wait)
+            self._gather(member, family, view, now, refresh=False)
+
+    def _gather(self, member: Member, family: Family, view: View, now: float, *, refresh: bool) -> None:
+        """Have the member told all there is of a family, together with others who are to be told the same soon."""
+        wait = GATHER_SECONDS if len(self.server.table(family)) > GATHER_PREFIXES else 0.0
+        found = self._gathering.get((family, view, refresh))
+        if found is None:
+            found = _Gathering(Replay(self.server, family, view, refresh=refresh), now, now)
+            self._gathering[family, view, refresh] = found
+        found.replay.join(member)
+        found.until = min(found.since + GATHER_LONGEST, now + wait)
 
     def _tell_observers(self, event: PeerUp | EndOfRib | PeerDown) -> None:
         for observer in list(self.session_observers):
@@ -509,12 +560,14 @@ class Forwarder:
         for asked in [asked for asked in self._refresh_limits if asked[0] is member]:
             del self._refresh_limits[asked]
             self._refresh_at.pop(asked, None)
-        for replay, _ in self._gathering.values():
-            replay.leave(member)
+        for each in self._gathering.values():
+            each.replay.leave(member)
         if self._deferred is not None and member in self._deferred:
             self._deferred.remove(member)
-        self._report_limits.pop(member.name, None)
-        self._jobs.extend(self._retention.lost(member, trio.current_time(), graceful=command.graceful))
+        # Who comes and goes does not get to fill the log each time.
+        now = trio.current_time()
+        self._report_limits = {name: limit for name, limit in self._report_limits.items() if not limit.idle(now)}
+        self._jobs.extend(self._retention.lost(member, now, graceful=command.graceful))
 
     def mark_graceful_shutdown(self) -> None:
         """Announce all routes again with GRACEFUL_SHUTDOWN, to whoever is up and will come (RFC 8326, section 4)."""
@@ -574,8 +627,9 @@ class Forwarder:
             self._answer_refresh(*asked)
 
     def _refreshing(self, member: Member, family: Family) -> bool:
-        """Whether an answer to a ROUTE-REFRESH is under way."""
-        return any(each.refresh and each.family == family and member in each.members for each in self._replays)
+        """Whether the member is being told all there is of a family: because it joined, or because it asked."""
+        replays = [*self._replays, *(each.replay for each in self._gathering.values())]
+        return any(each.family == family and member in each.members for each in replays)
 
     def _answer_due(self, now: float) -> None:
         """Answer requests that had to wait."""
@@ -585,15 +639,11 @@ class Forwarder:
                 self._answer_refresh(member, family)
 
     def _answer_refresh(self, member: Member, family: Family) -> None:
-        replay = Replay(self.server, family, dict(member.context.views)[family], refresh=True)
-        replay.join(member)
-        self._replays.append(replay)
+        view = dict(member.context.views)[family]
+        self._gather(member, family, view, trio.current_time(), refresh=True)
 
     def _work(self) -> bool:
-        """One round of short steps; whether anything was done."""
-        if self._gathering and trio.current_time() >= self._gather_until:
-            self._replays += [replay for replay, _ in self._gathering.values()]
-            self._gathering.clear()
+        """A few short steps of what there is to do, in turn; whether anything was done."""
         now = trio.current_time()
         if self._retention.next_deadline() <= now:
             self._jobs.extend(self._retention.due(now))
@@ -601,48 +651,70 @@ class Forwarder:
             self._end_deferral()
         if self._refresh_at:
             self._answer_due(now)
+        for key, found in list(self._gathering.items()):
+            if found.until <= now:
+                del self._gathering[key]
+                self._replays.append(found.replay)
         self._can_work = False
         worked = False
         if self._jobs:
-            worked = True
+            worked = self._can_work = True
             if self._jobs[0].step() is Progress.DONE:
                 self._jobs.popleft()
-            self._can_work = bool(self._jobs)
-        if any(group.behind for group in self.server.egress.groups):
-            for member in self.members:
-                if member.behind is not None and has_room(member):
-                    worked = True
-                    if catch_up(self.server, member) is not Progress.WAITING:
-                        self._can_work = True
-        if self._replays:
-            worked |= self._step_replays()
-        return worked
-
-    def _step_replays(self) -> bool:
-        worked = False
-        going_on: list[Replay] = []
-        for replay in self._replays:
-            progress, split = replay.step()
-            going_on += split
-            if progress is not Progress.DONE:
-                going_on.append(replay)
-            if progress is not Progress.WAITING:
-                worked = True
+        behind = [each for each in self.members if each.behind is not None and has_room(each)]
+        tasks: list[Member | Replay] = [*behind, *self._replays]
+        # Each has its turn: those that this round has no time for are the first ones of the next.
+        start = self._turn % len(tasks) if tasks else 0
+        steps = 0
+        for position, task in enumerate([*tasks[start:], *tasks[:start]]):
+            if steps == WORK_STEPS:
+                self._turn = start + position
                 self._can_work = True
-        self._replays = going_on
-        return worked
+                break
+            progress = self._step(task)
+            if progress is not Progress.WAITING:
+                steps += 1
+                self._can_work = True
+        return worked or steps > 0
+
+    def _step(self, task: Member | Replay) -> Progress:
+        """One step of catching up or of a replay."""
+        left: list[Replay] = []
+        try:
+            if isinstance(task, Member):
+                return catch_up(self.server, task)
+            progress, left = task.step()
+        except Exception:
+            # Routes that cannot be written for somebody are that one's misfortune.
+            members = [task] if isinstance(task, Member) else list(task.members)
+            logger.exception("replay.crashed names=%s", ",".join(member.name for member in members))
+            for member in members:
+                self.server.reset(member)
+            progress = Progress.DONE
+        self._replays += left
+        if progress is Progress.DONE and isinstance(task, Replay):
+            self._replays.remove(task)
+        return progress
+
+    def _may_log(self, name: str) -> bool:
+        """Whether a line about what this peer sent may be written now."""
+        limit = self._report_limits.setdefault(name, RateLimit(LOGGED_RATE, LOGGED_BURST))
+        if not limit.allow(trio.current_time()):
+            return False
+        if refused := limit.take_refused():
+            logger.warning("update.refused name=%s cause='%d more were not logged'", name, refused)
+        return True
 
     def _report(self, member: Member, cause: str, octets: bytes) -> None:
-        limit = self._report_limits.setdefault(member.name, RateLimit(LOGGED_RATE, LOGGED_BURST))
-        if not limit.allow(trio.current_time()):
+        if not self._may_log(member.name):
             return
-        if refused := limit.take_refused():
-            logger.warning("update.refused name=%s cause='%d more were not logged'", member.name, refused)
         shown = octets[:LOGGED_OCTETS].hex() + ("..." if len(octets) > LOGGED_OCTETS else "")
         logger.warning("update.refused name=%s cause=%r octets=%s", member.name, cause, shown)
 
     def _withheld(self, group: Group, withheld: Withheld) -> None:
         part = withheld.part
+        if part.path is not None and not self._may_log(part.path.source.name):
+            return
         logger.warning(
             "update.withheld cause=%s family=%s prefixes=%d source=%s maximum=%d: withdrawn from %d peers",
             withheld.reason,

@@ -32,6 +32,10 @@ class RateLimit:
         self._tokens -= 1
         return True
 
+    def idle(self, now: float) -> bool:
+        """Whether as much may be done at once as ever: it need not be remembered."""
+        return self._tokens + (now - self._at) * self.rate >= self.burst
+
     def take_refused(self) -> int:
         """How often it was refused since last asked."""
         refused, self.refused = self.refused, 0

@@ -37,6 +37,8 @@ class Outbound:
         self._closed = False
         self.queued = 0
         """Octets put and not yet sent."""
+        self.waiting = 0
+        """And in how many pieces."""
         self.octets_put = 0
         self.octets_taken = 0
         """Octets put, ever, and of these sent or given up."""
@@ -58,6 +60,7 @@ class Outbound:
             return
         size = len(item)
         self.queued += size
+        self.waiting += 1
         self.octets_put += size
         if self._mark is None:
             self._mark = (trio.current_time(), self.octets_put)
@@ -81,6 +84,7 @@ class Outbound:
             except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
                 return
             self.queued -= len(item)
+            self.waiting -= 1
             if isinstance(item, PassthroughMessage):
                 item.release()
 
@@ -116,6 +120,7 @@ class Outbound:
                     else:
                         self.messages_sent += item.count
                         item.release()
+                self.waiting -= len(taken)
                 taken.clear()
                 self.queued -= size
                 self.octets_taken += size

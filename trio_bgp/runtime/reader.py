@@ -36,6 +36,13 @@ class Batch:
         self.others = others
         self.error = error
 
+    def kind(self, index: int) -> int:
+        """The type of message `index`."""
+        slab = self.message.slab
+        if slab is None:
+            raise AssertionError("the batch was released")
+        return slab.data[self.offsets[index] + 18]
+
     def octets(self, index: int) -> bytes:
         """A copy of message `index`, header included."""
         slab = self.message.slab

@@ -32,10 +32,15 @@ REFUSALS: Final = 16
 """Unwanted connections that are told so at the same time; further ones are closed without a word."""
 ACCEPT_ERROR_SECONDS: Final = 0.1
 RESTART_SECONDS: Final = 5.0
+"""How long a peer whose tasks crashed is left alone."""
 UNKNOWN_RATE: Final = 5.0
 """Connections from unknown addresses that are answered and logged in a second; others are closed without a word."""
 UNKNOWN_BURST: Final = 20.0
-"""How long a peer whose tasks crashed is left alone."""
+ARRIVAL_RATE: Final = 1.0
+"""Connections from one known address that are taken in a second in the long run; others are closed without a word."""
+ARRIVAL_BURST: Final = 30.0
+ARRIVALS: Final = 4096
+"""Addresses of which that is known at the same time."""
 
 
 @attrs.frozen
@@ -109,6 +114,7 @@ class Speaker:
         self.started_at = 0.0
         self._refusals = 0
         self._unknown = RateLimit(UNKNOWN_RATE, UNKNOWN_BURST)
+        self._arrivals: dict[IPv4Address | IPv6Address, RateLimit] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[list[Endpoint]] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled or until `shutdown` has done its work.
@@ -285,15 +291,23 @@ class Speaker:
             return
         address = _normal(transport.peer_address)
         peer = self.peers.get(address)
-        if peer is None or peer.finished:
-            peer = self._dynamic(address)
+        if peer is not None and peer.finished:
+            peer = None
+        settings = self._range_of(address) if peer is None else None
+        cause = "no such peer is configured"
+        if (peer is not None or settings is not None) and not self._may_come(address):
+            transport.abort()
+            return
+        if settings is not None:
+            peer = self._dynamic(settings, address)
+            cause = f"the range {settings.name} has {settings.max_peers} peers already"
         if peer is None:
             if not self._unknown.allow(trio.current_time()):
                 transport.abort()
                 return
             if refused := self._unknown.take_refused():
                 logger.warning("connection.refused cause='%d more were not logged'", refused)
-            logger.warning("connection.refused address=%s cause='no such peer is configured'", address)
+            logger.warning("connection.refused address=%s cause=%r", address, cause)
             self._refuse(transport, CeaseSubcode.CONNECTION_REJECTED)
             return
         if isinstance(transport, SocketTransport):
@@ -375,19 +389,38 @@ class Speaker:
             # If it crashed nobody takes commands any more: whoever waits to send one must not wait for ever.
             self.forwarder.inbox.close()
 
-    def _dynamic(self, address: IPv4Address | IPv6Address) -> Peer | None:
-        """A peer for a connection from inside a listen range, the most specific one that has the address."""
-        ranges = [
-            settings
-            for settings in self.settings.peers
-            if settings.range is not None and address.version == settings.range.version and address in settings.range
-        ]
-        if not ranges:
-            return None
-        settings = max(ranges, key=lambda each: 0 if each.range is None else each.range.prefixlen)
+    def _range_of(self, address: IPv4Address | IPv6Address) -> PeerSettings | None:
+        """The most specific listen range that has the address."""
+        found: PeerSettings | None = None
+        for settings in self.settings.peers:
+            if settings.range is None or address.version != settings.range.version or address not in settings.range:
+                continue
+            if found is None or found.range is None or settings.range.prefixlen > found.range.prefixlen:
+                found = settings
+        return found
+
+    def _dynamic(self, settings: PeerSettings, address: IPv4Address | IPv6Address) -> Peer | None:
+        """A peer for a connection from inside a listen range; None if the range has no room."""
         if sum(peer.settings is settings for peer in self.peers.values()) >= settings.max_peers:
             return None
         return self._add(settings, f"{settings.name}/{address}", address, dynamic=True)
+
+    def _may_come(self, address: IPv4Address | IPv6Address) -> bool:
+        """Whether a known address has not connected too often: each time costs a session's beginning and log lines."""
+        now = trio.current_time()
+        limit = self._arrivals.get(address)
+        if limit is None:
+            if len(self._arrivals) >= ARRIVALS:
+                self._arrivals = {each: kept for each, kept in self._arrivals.items() if not kept.idle(now)}
+            if len(self._arrivals) >= ARRIVALS:
+                self._arrivals.clear()
+            limit = self._arrivals[address] = RateLimit(ARRIVAL_RATE, ARRIVAL_BURST)
+        if limit.allow(now):
+            limit.take_refused()
+            return True
+        if limit.refused == 1:
+            logger.warning("connection.refused address=%s cause='it connects too often'", address)
+        return False
 
     def _refuse(self, transport: Transport, subcode: CeaseSubcode) -> None:
         if self._nursery is None or self._refusals >= REFUSALS:
