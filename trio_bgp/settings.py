@@ -17,12 +17,15 @@ from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family
 __all__ = [
     "AddPathSettings",
     "BgpRole",
+    "BmpSettings",
+    "BmpStationSettings",
     "Compression",
     "ControlSettings",
     "Endpoint",
     "LogFormat",
     "LogSettings",
     "MaxPrefixesAction",
+    "MonitoredRib",
     "NextHop",
     "NextHopCheck",
     "PeerSettings",
@@ -37,6 +40,7 @@ __all__ = [
 DEFAULT_HOLD_TIME: Final = 90
 DEFAULT_CONNECT_RETRY_TIME: Final = 30.0
 DEFAULT_QUEUE_LIMIT: Final = 8 * 1024 * 1024
+DEFAULT_BMP_QUEUE_LIMIT: Final = 64 * 1024 * 1024
 
 
 class Role(enum.Enum):
@@ -321,6 +325,42 @@ class RecordSettings:
     """Octets that may wait to be written; what is more is lost, and counted."""
 
 
+class MonitoredRib(enum.Enum):
+    """What a BMP station may be told."""
+
+    ADJ_RIB_IN_PRE = "adj-rib-in-pre"
+    """The UPDATEs that peers sent, as they came (RFC 7854)."""
+    ADJ_RIB_IN_POST = "adj-rib-in-post"
+    """The routes that were taken of them, as they are kept (RFC 7854)."""
+    ADJ_RIB_OUT = "adj-rib-out"
+    """What peers are sent (RFC 8671)."""
+    LOC_RIB = "loc-rib"
+    """The best path to each prefix (RFC 9069)."""
+
+
+@attrs.frozen(kw_only=True)
+class BmpStationSettings:
+    """A BMP station that we connect to."""
+
+    address: Endpoint
+    monitor: tuple[MonitoredRib, ...] = (MonitoredRib.ADJ_RIB_IN_PRE,)
+    peers: tuple[str, ...] = ()
+    """Names of the peers, or ranges, that it is told of; none: all of them."""
+    statistics_interval: float = 60.0
+    """Seconds between Statistics Reports; 0: none."""
+    connect_retry_time: float = DEFAULT_CONNECT_RETRY_TIME
+    """The longest time between attempts to connect; the first retries come sooner, doubling up to it, with jitter."""
+    queue_limit: int = DEFAULT_BMP_QUEUE_LIMIT
+    """Octets that may wait for the station; with more its connection is closed and begun anew."""
+
+
+@attrs.frozen(kw_only=True)
+class BmpSettings:
+    """Monitoring by BMP."""
+
+    stations: tuple[BmpStationSettings, ...] = ()
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """A whole configuration."""
@@ -330,3 +370,4 @@ class Settings:
     log: LogSettings = LogSettings()
     control: ControlSettings = ControlSettings()
     record: RecordSettings = RecordSettings()
+    bmp: BmpSettings = BmpSettings()

@@ -16,8 +16,9 @@ from tests.harness.speaker import ScriptedSpeaker
 from trio_bgp.runtime import sockets
 from trio_bgp.runtime.peer import Connect
 from trio_bgp.runtime.speaker import Speaker
+from trio_bgp.runtime.station import ConnectStation, connect_station
 from trio_bgp.runtime.transport import StreamTransport
-from trio_bgp.settings import PeerSettings, Settings, SpeakerSettings
+from trio_bgp.settings import BmpSettings, BmpStationSettings, PeerSettings, Settings, SpeakerSettings
 from trio_bgp.testing.lab import Crashes
 from trio_bgp.testing.window import window_stream_pair
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST
@@ -98,14 +99,17 @@ async def lab(
     seed: int = 0,
     connect: Connect = sockets.connect,
     crash_expected: bool = False,
+    stations: tuple[BmpStationSettings, ...] = (),
+    connect_station: ConnectStation = connect_station,
     **changes: Any,
 ) -> AsyncIterator[Lab]:
     """Run a daemon with these peers and `changes` to its own settings; in the end every buffer must be back."""
     settings = Settings(
         speaker=SpeakerSettings(**{"local_as": LOCAL_AS, "bgp_identifier": 0x0AFF0001, **changes}),
         peers=tuple(peers),
+        bmp=BmpSettings(stations=stations),
     )
-    speaker = Speaker(settings, connect=connect, rng=random.Random(seed))
+    speaker = Speaker(settings, connect=connect, rng=random.Random(seed), connect_station=connect_station)
     crashes = Crashes()
     logging.getLogger("trio_bgp").addHandler(crashes)
     try:

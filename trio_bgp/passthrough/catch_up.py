@@ -26,7 +26,7 @@ from trio_bgp.wire.numbers import Family
 from trio_bgp.wire.route_refresh import RouteRefreshMessage, encode_route_refresh
 from trio_bgp.wire.update import end_of_rib
 
-__all__ = ["Progress", "Removal", "Replay", "catch_up", "has_room"]
+__all__ = ["Progress", "Removal", "Replay", "catch_up", "has_room", "present_state"]
 
 LOW_WATER: Final = 512 * 1024
 """Octets queued below which a member is given more of a replay or caught up."""

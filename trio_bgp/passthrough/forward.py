@@ -9,6 +9,7 @@ other peers, prefix by prefix, plus what still waits in its queue.
 import contextlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Final
 
 import attrs
 
@@ -38,7 +39,16 @@ from trio_bgp.wire.numbers import (
     safi_of,
 )
 
-__all__ = ["ForwardCounters", "RouteServer"]
+__all__ = ["REFUSALS", "ForwardCounters", "RouteServer"]
+
+REFUSALS: Final = (
+    "treat-as-withdraw",
+    "attribute discard",
+    "AS loop",
+    "reflection loop: ORIGINATOR_ID",
+    "reflection loop: CLUSTER_LIST",
+)
+"""What is told apart in `Member.refused`, by how its cause begins; all else is `other`."""
 
 Bounds = tuple[int, int, CapabilityMask]
 """A message that may be passed on unchanged: start and end in the slab, and what it requires of a receiver."""
@@ -68,6 +78,7 @@ class RouteServer:
     Attributes:
         identifiers: our path identifiers.
         on_end_of_rib: called when a member has said End-of-RIB.
+        on_change: called with each part and what the table has made of it, if anybody wants to know.
     """
 
     def __init__(
@@ -81,6 +92,7 @@ class RouteServer:
         self.counters = ForwardCounters()
         self.identifiers = PathIdentifiers()
         self.on_end_of_rib: Callable[[Member, Family], None] = lambda member, family: None
+        self.on_change: Callable[[Part, Changes | None], None] | None = None
         self._speaker = speaker
         self._report = report
         self._ingress: dict[Member, Ingress] = {}
@@ -149,8 +161,9 @@ class RouteServer:
         member.messages_in += len(offsets)
         egress = self.egress
         egress.begin(member.source, slab)
-        # While some of its routes are stale, or may be too many, each message is looked at as a whole.
-        plain = ingress.plain_ipv4 and not member.source.stale and not _drops(member)
+        # While some of its routes are stale, or may be too many, or somebody is told of changes, each message is looked
+        # at as a whole.
+        plain = ingress.plain_ipv4 and not member.source.stale and not _drops(member) and self.on_change is None
         announcement = ingress.announcement
         known = ingress.ipv4.get
         table = self.table(IPV4_UNICAST)
@@ -344,6 +357,9 @@ class RouteServer:
         if clean:
             bounds = (offset, offset + end - start, ingress.required(received.parts, end - start))
             if all(changes is None and self._for_all(part) for part, changes in outcomes):
+                if self.on_change is not None:
+                    for part, changes in outcomes:
+                        self.on_change(part, changes)
                 self.egress.pass_on(*bounds, received.parts)
                 return
             if len(outcomes) > 1:
@@ -369,6 +385,8 @@ class RouteServer:
         family, path, nlris, lane = part
         if lane is None:
             raise AssertionError("a part of nobody")
+        if self.on_change is not None:
+            self.on_change(part, changes)
         views = self.egress.views.get(family, ())
         told_any = False
         for view in views:
@@ -480,6 +498,8 @@ class RouteServer:
 
     def _count_and_report(self, member: Member, cause: str, octets: bytes) -> None:
         self.counters.repaired += 1
+        kind = next((each for each in REFUSALS if cause.startswith(each)), "other")
+        member.refused[kind] = member.refused.get(kind, 0) + 1
         self._report(member, cause, octets)
 
 

@@ -136,6 +136,8 @@ class Member:
     messages_in: int = 0
     messages_out: int = 0
     octets_out: int = 0
+    refused: dict[str, int] = attrs.Factory(dict)
+    """Its UPDATEs that were repaired or refused, by what was wrong (`trio_bgp.passthrough.forward.REFUSALS`)."""
     end_of_rib: set[Family] = attrs.Factory(set)
     """Families whose End-of-RIB the peer has sent."""
 

@@ -17,7 +17,7 @@ from trio_bgp.wire import update
 from trio_bgp.wire.nlri import KEYED, join_key
 from trio_bgp.wire.numbers import IPV4_UNICAST, Family
 
-__all__ = ["Part", "Repacked", "Withheld", "repack"]
+__all__ = ["Part", "Repacked", "Withheld", "announcement", "repack", "withdrawal"]
 
 
 class Part(NamedTuple):
@@ -72,17 +72,17 @@ def repack(parts: Iterable[Part], maximum: int, views: Mapping[Family, View], ru
             if attributes is None:
                 withheld.append(Withheld(part, "next-hop"))
             else:
-                written, nlris = _announcement(family, path, attributes, nlris, identifier, maximum)
+                written, nlris = announcement(family, path, attributes, nlris, identifier, maximum)
                 messages += written
                 if not nlris:
                     continue
                 withheld.append(Withheld(part._replace(nlris=nlris), "too-long"))
             # What the receiver may still hold of these prefixes is no longer true.
-        messages += _withdrawal(family, nlris, identifier, maximum)
+        messages += withdrawal(family, nlris, identifier, maximum)
     return Repacked(b"".join(messages), len(messages), tuple(withheld))
 
 
-def _announcement(
+def announcement(
     family: Family,
     path: Path,
     attributes: tuple[bytes, bytes | None],
@@ -90,7 +90,19 @@ def _announcement(
     identifier: bytes,
     maximum: int,
 ) -> tuple[list[bytes], Sequence[bytes]]:
-    """The messages, and the keys of what fits none."""
+    """UPDATEs that announce prefixes.
+
+    Args:
+        family: of the prefixes.
+        path: what their NLRI carry besides.
+        attributes: path attributes without MP_REACH_NLRI, and its next-hop field or None.
+        keys: the prefixes' keys in the table.
+        identifier: the path identifier's four octets; empty without ADD-PATH.
+        maximum: octets of the longest message, header included.
+
+    Returns:
+        the messages, and the keys of what fits none.
+    """
     octets, next_hop = attributes
     nlris = keys
     if family in KEYED:
@@ -119,7 +131,8 @@ def _announcement(
     return pack([nlri for nlri in nlris if len(nlri) <= longest]), left_out
 
 
-def _withdrawal(family: Family, nlris: Sequence[bytes], identifier: bytes, maximum: int) -> list[bytes]:
+def withdrawal(family: Family, nlris: Sequence[bytes], identifier: bytes, maximum: int) -> list[bytes]:
+    """UPDATEs that withdraw prefixes. Arguments as for `announcement`."""
     if family in KEYED:
         nlris = [join_key(family, key, None) for key in nlris]
     if identifier:

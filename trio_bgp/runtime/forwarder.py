@@ -333,6 +333,8 @@ class Forwarder:
                     break
                 if isinstance(command, Updates):
                     command.batch.release()
+                elif isinstance(command, PeerDown) and self.sessions.pop(command.member, None) is not None:
+                    self._tell_observers(command)
             self.held.clear()
 
     async def _next_command(self) -> Command | None:

@@ -13,9 +13,11 @@ import trio
 from trio_bgp.passthrough.group import Member
 from trio_bgp.passthrough.pool import BufferPool
 from trio_bgp.runtime import sockets
+from trio_bgp.runtime.bmp import Stations
 from trio_bgp.runtime.forwarder import Forwarder
 from trio_bgp.runtime.limits import RateLimit
 from trio_bgp.runtime.peer import Connect, Peer, refuse
+from trio_bgp.runtime.station import ConnectStation, connect_station
 from trio_bgp.runtime.transport import SocketTransport, Transport
 from trio_bgp.session.fsm import State
 from trio_bgp.settings import Endpoint, PeerSettings, Settings
@@ -87,6 +89,7 @@ class Speaker:
         connect: opens connections to peers; tests replace it.
         rng: for timer jitter.
         pool: read buffers; a new pool if not given.
+        connect_station: opens connections to BMP stations; tests replace it.
     """
 
     def __init__(
@@ -96,15 +99,18 @@ class Speaker:
         connect: Connect = sockets.connect,
         rng: random.Random | None = None,
         pool: BufferPool | None = None,
+        connect_station: ConnectStation = connect_station,
     ) -> None:
         self.settings = settings
         self.forwarder = Forwarder(settings, pool)
         self.peers: dict[IPv4Address | IPv6Address, Peer] = {}
         self._connect = connect
         self._rng = random.Random() if rng is None else rng
+        self.bmp = Stations(self.forwarder, settings, connect=connect_station, rng=self._rng)
         self._peers_nursery: trio.Nursery | None = None
         self._nursery: trio.Nursery | None = None
         self._forwarder_scope = trio.CancelScope(shield=True)
+        self._forwarder_gone = trio.Event()
         self._stopping = trio.Event()
         self._stop_text = ""
         self._leaving = False
@@ -133,6 +139,7 @@ class Speaker:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 await nursery.start(self._run_forwarder)
+                await nursery.start(self.bmp.run)
                 try:
                     async with trio.open_nursery() as peers:
                         self._peers_nursery = peers
@@ -151,6 +158,8 @@ class Speaker:
                         peers.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
                 finally:
                     self._forwarder_scope.cancel()
+                await self._forwarder_gone.wait()
+                await self.bmp.stop()
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = self._peers_nursery = None
@@ -232,13 +241,14 @@ class Speaker:
             self._add(settings, settings.name, settings.address)
 
     def reconfigure(self, settings: Settings, changes: Sequence[PeerChange]) -> None:
-        """Take over a new configuration of peers.
+        """Take over a new configuration of peers and BMP stations.
 
         Args:
             settings: the whole configuration; what it says of the daemon itself is as before.
-            changes: what `trio_bgp.config.diff` found.
+            changes: what `trio_bgp.config.diff` found of peers.
         """
         self.settings = settings
+        self.bmp.reconfigure(settings)
         for change in changes:
             name = change.name
             if change.kind == "added":
@@ -388,6 +398,7 @@ class Speaker:
         finally:
             # If it crashed nobody takes commands any more: whoever waits to send one must not wait for ever.
             self.forwarder.inbox.close()
+            self._forwarder_gone.set()
 
     def _range_of(self, address: IPv4Address | IPv6Address) -> PeerSettings | None:
         """The most specific listen range that has the address."""
