@@ -142,7 +142,7 @@ def _reload(speaker: Speaker, path: Path, *, apply: bool) -> dict[str, Any]:
         return {"error": "nothing was changed; needs a restart: " + ", ".join(found.needs_restart)}
     if apply:
         speaker.reconfigure(new, found.peers)
-        logger.info("config.reloaded changes=%d", len(found.peers))
+        logger.info("config.reloaded changes=%d", len(found.lines()))
     return {"changes": found.lines(), "applied": apply}
 
 

@@ -1,11 +1,12 @@
 """What a new configuration would change in a running daemon."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
 from trio_bgp.runtime.speaker import PeerChange
-from trio_bgp.settings import Settings
+from trio_bgp.settings import BmpSettings, Settings
 
 __all__ = ["Diff", "compare"]
 
@@ -36,6 +37,8 @@ class Diff:
     peers: tuple[PeerChange, ...]
     needs_restart: tuple[str, ...]
     """Settings of the daemon itself that differ: they cannot be changed while it runs."""
+    stations: tuple[str, ...] = ()
+    """What changes of BMP stations, in words."""
 
     def lines(self) -> list[str]:
         """In words, a line each; none if nothing differs."""
@@ -47,6 +50,7 @@ class Diff:
             if change.kind == "changed":
                 what += " (its session is reset)" if change.reset else " (its session goes on)"
             found.append(what)
+        found += self.stations
         return found + [f"{name} differs: needs a restart" for name in self.needs_restart]
 
 
@@ -64,7 +68,20 @@ def compare(old: Settings, new: Settings) -> Diff:
     daemon += [f"log.{name}" for name in _differing(old.log, new.log)]
     daemon += [f"control.{name}" for name in _differing(old.control, new.control)]
     daemon += [f"record.{name}" for name in _differing(old.record, new.record)]
-    return Diff(tuple(changes), tuple(daemon))
+    return Diff(tuple(changes), tuple(daemon), tuple(_stations(old.bmp, new.bmp)))
+
+
+def _stations(old: BmpSettings, new: BmpSettings) -> Iterator[str]:
+    """What changes of BMP stations; they are the same if their addresses are."""
+    before = {station.address: station for station in old.stations}
+    after = {station.address: station for station in new.stations}
+    yield from (f"removed BMP station {address}" for address in before if address not in after)
+    for address, station in after.items():
+        if address not in before:
+            yield f"added BMP station {address}"
+        elif keys := _differing(before[address], station):
+            what = "its connection goes on" if keys == ("peers",) else "its connection begins anew"
+            yield f"changed BMP station {address}: {', '.join(keys)} ({what})"
 
 
 def _differing(old: attrs.AttrsInstance, new: attrs.AttrsInstance) -> tuple[str, ...]:

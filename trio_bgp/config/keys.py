@@ -16,6 +16,7 @@ from trio_bgp.settings import (
     Endpoint,
     LogFormat,
     MaxPrefixesAction,
+    MonitoredRib,
     NextHop,
     NextHopCheck,
     Policy,
@@ -33,6 +34,7 @@ __all__ = [
     "PEER_KEYS",
     "RECORD_KEYS",
     "SPEAKER_KEYS",
+    "STATION_KEYS",
     "Key",
     "UnacceptableError",
 ]
@@ -267,6 +269,19 @@ def _endpoint(value: object) -> Endpoint:
     return Endpoint(address, int(port))
 
 
+def _station(value: object) -> Endpoint:
+    endpoint = _endpoint(value)
+    text = str(value)
+    if not endpoint.port or ("]:" not in text and text.count(":") != 1):
+        raise UnacceptableError
+    _address(str(endpoint.address))
+    return endpoint
+
+
+def _interval(value: object) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value)
+
+
 def _family(value: object) -> Family:
     if isinstance(value, str) and value in FAMILIES:
         return FAMILIES[value]
@@ -417,6 +432,15 @@ RECORD_KEYS: Final = _by_name(
     Key("queue_limit", "65536 to 1099511627776 octets", _whole(1 << 16, 1 << 40)),
 )
 """The keys of `[record]`."""
+STATION_KEYS: Final = _by_name(
+    Key("address", 'an address with a port, as in "192.0.2.1:5000" or "[2001:db8::1]:5000"', _station),
+    Key("monitor", _strings(rib.value for rib in MonitoredRib), _one_of(MonitoredRib), array=True),
+    Key("peers", "names of peers or ranges", _name, array=True),
+    Key("statistics_interval", "0, or 1 to 86400 seconds", _interval),
+    Key("connect_retry_time", "1 to 86400 seconds", _seconds),
+    Key("queue_limit", "1048576 to 1099511627776 octets", _whole(1 << 20, 1 << 40)),
+)
+"""The keys of `[[bmp.stations]]`."""
 FAMILY_KEYS: Final = _by_name(
     Key("afi", "1 to 65535", _whole(1, 0xFFFF)),
     Key("safi", "1 to 255", _whole(1, 0xFF)),

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,12 +19,15 @@ from trio_bgp.config.keys import (
     PEER_KEYS,
     RECORD_KEYS,
     SPEAKER_KEYS,
+    STATION_KEYS,
     Key,
     UnacceptableError,
 )
 from trio_bgp.config.lines import KeyPath, line_of, locate
 from trio_bgp.config.problems import ConfigError, Problem, did_you_mean, dotted, nearest, printable, shown
 from trio_bgp.settings import (
+    BmpSettings,
+    BmpStationSettings,
     ControlSettings,
     Endpoint,
     LogSettings,
@@ -41,7 +44,7 @@ from trio_bgp.wire.numbers import FAMILIES, Family, family, family_name
 
 __all__ = ["load_settings", "parse_settings"]
 
-TABLES: Final = ("speaker", "groups", "peers", "log", "control", "record", "families")
+TABLES: Final = ("speaker", "groups", "peers", "log", "control", "record", "bmp", "families")
 MAXIMUM_OCTETS: Final = 16 * 1024 * 1024
 """Of a file: enough for tens of thousands of peers, and an end to reading /dev/zero."""
 CONNECT_KEYS: Final = ("port", "local_address", "connect_retry_time")
@@ -147,6 +150,7 @@ class _Reader:
         self.unique(peers, "name")
         self.unique(peers, "address")
         self.unique(peers, "range")
+        stations = self.stations({peer["name"].value for _, peer in peers if "name" in peer})
         for path, peer in peers:
             self.fits_speaker(path, peer, speaker)
             self.secrets(peer)
@@ -158,6 +162,7 @@ class _Reader:
             log=LogSettings(**_settings(log)),
             control=ControlSettings(**_settings(control)),
             record=RecordSettings(**_settings(record)),
+            bmp=BmpSettings(stations=tuple(BmpStationSettings(**_settings(station)) for station in stations)),
         )
 
     def families(self) -> None:
@@ -218,6 +223,33 @@ class _Reader:
         if "range" in table:
             self.never_connects(path, own)
         return {**shared, **own}
+
+    def stations(self, names: Collection[str]) -> list[_Values]:
+        """The accepted values of the BMP stations.
+
+        Args:
+            names: of the peers.
+        """
+        table = self.document.get("bmp", {})
+        if not isinstance(table, dict) or not isinstance(table.get("stations", []), list):
+            wrong: KeyPath = ("bmp",) if not isinstance(table, dict) else ("bmp", "stations")
+            self.problem(wrong, None, "tables [[bmp.stations]], with two brackets on each side", "something else")
+            return []
+        for key in table:
+            if key != "stations":
+                self.unknown(("bmp", key), ("stations",))
+        found: list[tuple[KeyPath, _Values]] = []
+        for index, each in enumerate(table.get("stations", [])):
+            path: KeyPath = ("bmp", "stations", index)
+            values = self.table(path, each, STATION_KEYS)
+            self.require(path, each, STATION_KEYS, "address")
+            found.append((path, values))
+            for position, name in enumerate(values["peers"].value if "peers" in values else ()):
+                if name not in names:
+                    accepted = "the name of a peer or range" + did_you_mean(name, names)
+                    self.problem((*path, "peers", position), name, accepted)
+        self.unique(found, "address")
+        return [values for _, values in found]
 
     def has_as(self, group: str) -> bool:
         """Whether a group says something of its peers' AS number, right or wrong."""
