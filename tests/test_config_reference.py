@@ -18,10 +18,12 @@ from trio_bgp.config.keys import (
     PEER_KEYS,
     RECORD_KEYS,
     SPEAKER_KEYS,
+    STATION_KEYS,
     Key,
 )
 from trio_bgp.settings import (
     AddPathSettings,
+    BmpStationSettings,
     ControlSettings,
     LogSettings,
     PeerSettings,
@@ -44,6 +46,7 @@ def section_keys() -> dict[str, set[str]]:
         "log": LOG_KEYS,
         "control": CONTROL_KEYS,
         "record": RECORD_KEYS,
+        "bmp": STATION_KEYS,
     }
     return {name: set(keys) for name, keys in tables.items()}
 
@@ -55,6 +58,8 @@ def default_of(name: str, kind: type[attrs.AttrsInstance]) -> object:
     value = None if field is None else field.default
     if name == "families" and isinstance(value, tuple):
         return [family_name(family) for family in value]
+    if name == "monitor" and isinstance(value, tuple):
+        (value,) = value
     if name == "ttl_security":
         return False
     if name == "add_path":
@@ -74,6 +79,7 @@ KINDS: list[tuple[str, dict[str, Key], type[attrs.AttrsInstance]]] = [
     ("[log]", dict(LOG_KEYS), LogSettings),
     ("[control]", dict(CONTROL_KEYS), ControlSettings),
     ("[record]", dict(RECORD_KEYS), RecordSettings),
+    ("[[bmp.stations]]", dict(STATION_KEYS), BmpStationSettings),
 ]
 
 
@@ -149,6 +155,7 @@ def test_the_example_has_every_key_with_a_comment_and_no_other() -> None:
     assert seen["log"] == keys["log"]
     assert seen["control"] == keys["control"]
     assert seen["record"] == keys["record"]
+    assert seen["bmp"] == keys["bmp"]
     assert seen["peers"] | seen["groups"] == keys["peers"]
     assert seen["groups"] <= keys["groups"]
     for name, number in first.items():
