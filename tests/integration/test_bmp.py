@@ -87,7 +87,6 @@ async def test_a_station_is_told_who_is_up_and_what_they_say(autojump_clock: tri
         assert up.received_open == one.open_octets
         assert up.sent_open == one.log[0]
         assert up.local_address == bytes(12) + bytes((127, 0, 0, 1))
-        assert up.information == [(4, b"p1")]
         first, second = announce(1, TEN, ELEVEN, length=2), announce(2, TEN)
         await one.say(first)
         await two.say(second)
@@ -454,7 +453,6 @@ async def test_the_loc_rib_comes_up_again_for_a_new_family(autojump_clock: trio.
         await the_lab.settle()
         told = stations.last(5000)
         assert told.peers[LOC_RIB, ""].sent_open == told.peers[LOC_RIB, ""].received_open
-        assert told.peers[LOC_RIB, ""].information == [(3, b"global")]
         assert b"\x01\x04\x00\x19\x00\x46" not in told.peers[LOC_RIB, ""].sent_open
         new = peer_settings(2, families=(evpn,))
         speaker = the_lab.speaker
@@ -465,7 +463,7 @@ async def test_the_loc_rib_comes_up_again_for_a_new_family(autojump_clock: trio.
         block = decoder.attribute(0x40, 1, b"\0") + decoder.as_path(65002)
         await two.say(decoder.announce([route], block, bytes((192, 0, 2, 2))))
         await the_lab.settle()
-        assert told.downs == [(LOC_RIB, "", 6, b"\0\3\0\6global")]
+        assert told.downs == [(LOC_RIB, "", 6, b"")]
         assert b"\x01\x04\x00\x19\x00\x46" in told.peers[LOC_RIB, ""].sent_open
         assert set(told.table("", "loc")) == {TEN, route}
 

@@ -12,7 +12,6 @@ from trio_bgp.wire.bmp import (
     PeerDownReason,
     PeerFlag,
     PeerType,
-    PeerUpInformation,
     Statistic,
     TerminationReason,
     encode_initiation,
@@ -86,7 +85,7 @@ def test_an_unknown_time_is_zero() -> None:
 
 
 def test_peer_up() -> None:
-    """RFC 7854, section 4.10: local address, both ports, both OPENs; then TLVs (RFC 8671, section 6.3.1)."""
+    """RFC 7854, section 4.10: local address, both ports, both OPENs."""
     found = encode_peer_up(
         peer(),
         local_address=IPv4Address("192.0.2.254"),
@@ -94,15 +93,14 @@ def test_peer_up() -> None:
         remote_port=40000,
         sent_open=OPEN,
         received_open=THEIRS,
-        information=[(PeerUpInformation.ADMIN_LABEL, "as65001")],
         at=SECONDS,
     )
     fixed = bytes.fromhex(PEER + AT + "000000000000000000000000 c00002fe 00b3 9c40")
-    assert found == bmp("03", fixed + OPEN + THEIRS + bytes.fromhex("0004 0007") + b"as65001")
+    assert found == bmp("03", fixed + OPEN + THEIRS)
 
 
 def test_the_peer_up_of_a_loc_rib() -> None:
-    """RFC 9069, section 4.4: no address, no ports, the same OPEN twice, and the table's name."""
+    """RFC 9069, section 4.4: no address, no ports, the same OPEN twice."""
     header = encode_peer(PeerType.LOC_RIB_INSTANCE, 0, None, 65000, 0x0AFF0001)
     found = encode_peer_up(
         header,
@@ -111,9 +109,8 @@ def test_the_peer_up_of_a_loc_rib() -> None:
         remote_port=0,
         sent_open=OPEN,
         received_open=OPEN,
-        information=[(PeerUpInformation.TABLE_NAME, "global")],
     )
-    assert found == bmp("03", header + bytes(8) + bytes(20) + OPEN + OPEN + bytes.fromhex("0003 0006") + b"global")
+    assert found == bmp("03", header + bytes(8) + bytes(20) + OPEN + OPEN)
 
 
 @pytest.mark.parametrize(
@@ -124,19 +121,12 @@ def test_the_peer_up_of_a_loc_rib() -> None:
         (PeerDownReason.REMOTE_NOTIFICATION, message(3, "0400"), "03" + "ff" * 16 + "0015 03 0400"),
         (PeerDownReason.REMOTE, b"", "04"),
         (PeerDownReason.DE_CONFIGURED, b"", "05"),
+        (PeerDownReason.LOCAL_INFORMATION, b"", "06"),
     ],
 )
 def test_peer_down(reason: PeerDownReason, data: bytes, expected: str) -> None:
-    """RFC 7854, section 4.9."""
+    """RFC 7854, section 4.9; 6: RFC 9069, section 4.5."""
     assert encode_peer_down(peer(), reason, data, at=SECONDS) == bmp("02", bytes.fromhex(PEER + AT + expected))
-
-
-def test_the_peer_down_of_a_loc_rib() -> None:
-    """RFC 9069, section 4.5: reason 6, and the table's name again."""
-    found = encode_peer_down(
-        peer(), PeerDownReason.LOCAL_INFORMATION, information=[(PeerUpInformation.TABLE_NAME, "global")]
-    )
-    assert found == bmp("02", bytes.fromhex(PEER) + bytes(8) + bytes.fromhex("06 0003 0006") + b"global")
 
 
 def test_statistics() -> None:
@@ -164,22 +154,17 @@ def test_initiation_and_termination() -> None:
 
 @given(st.text(), st.binary(max_size=64), st.floats(0, 4e9))
 def test_lengths_are_right_whatever_is_in_them(text: str, data: bytes, at: float) -> None:
-    """The length is that of the whole, TLVs are whole and cut between characters, microseconds are below a million."""
+    """The length is that of the whole, TLVs are whole, microseconds are below a million."""
     up = encode_peer_up(
-        peer(),
-        local_address=None,
-        local_port=1,
-        remote_port=2,
-        sent_open=data,
-        received_open=data,
-        information=[(PeerUpInformation.ADMIN_LABEL, text)],
-        at=at,
+        peer(), local_address=None, local_port=1, remote_port=2, sent_open=data, received_open=data, at=at
     )
-    version, length, kind = struct.unpack(">BIB", up[:6])
-    assert (version, length, kind) == (3, len(up), 3)
+    initiation = encode_initiation(text, text)
+    for octets, kind in ((up, 3), (initiation, 4)):
+        assert struct.unpack(">BIB", octets[:6]) == (3, len(octets), kind)
+    assert up[68:] == data + data
     seconds, micros = struct.unpack(">II", up[40:48])
     assert micros < 1_000_000
     assert abs(seconds + micros / 1e6 - at) < 1e-5
-    label = up[68 + 2 * len(data) :]
-    assert int.from_bytes(label[2:4], "big") == len(label) - 4 <= 255
-    assert text.startswith(label[4:].decode())
+    size = len(text.encode())
+    assert int.from_bytes(initiation[8:10], "big") == size
+    assert initiation[10 : 10 + size] == initiation[14 + size :] == text.encode()

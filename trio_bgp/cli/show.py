@@ -31,6 +31,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         ("peers", "all peers, a line each"),
         ("groups", "receivers that share octets, and how much went unchanged"),
         ("memory", "what is kept, and how much of it"),
+        ("bmp", "BMP stations, and how they keep up"),
     ):
         add_options(what.add_parser(name, help=text, description=f"Show {text}."))
     peer = what.add_parser("peer", help="one peer in detail", description="Show one peer in detail.")
@@ -202,6 +203,32 @@ def _show_groups(client: Client, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _show_bmp(client: Client, arguments: argparse.Namespace) -> int:
+    stations = client.get("bmp")
+    if arguments.json:
+        print_json(stations)
+        return 0
+    table = _table(
+        ("Station", "State", "Uptime>", "Monitor", "Peers", "Sessions>", "Sent>", "Queue>", "Dropped>", "Last end")
+    )
+    for station in stations:
+        up = station["state"] == "up"
+        table.add_row(
+            station["address"],
+            Text(station["state"], GOOD if up else BAD),
+            _duration(station["uptime"]) if up else "",
+            ", ".join(station["monitor"]),
+            ", ".join(station["peers"]) or "all",
+            _number(station["sessions"]),
+            _number(station["messages_sent"]),
+            _number(station["queued_octets"]),
+            _number(station["messages_dropped"]),
+            station["last_end"][:60],
+        )
+    console().print(table)
+    return 0
+
+
 def _show_route(client: Client, arguments: argparse.Namespace) -> int:
     routes = client.lines(
         "routes",
@@ -236,5 +263,6 @@ _SHOW = {
     "peer": _show_fields,
     "peers": _show_peers,
     "groups": _show_groups,
+    "bmp": _show_bmp,
     "route": _show_route,
 }

@@ -65,6 +65,7 @@ def make_app(speaker: Speaker, *, reload: Reload | None = None, writable: bool =
         Route("/v1/peers/{name:path}", api.peer, methods=["GET"]),
         Route("/v1/groups", api.groups),
         Route("/v1/memory", api.memory),
+        Route("/v1/bmp", api.bmp),
         Route("/v1/routes", api.routes),
         Route("/v1/explain", api.explain),
         Route("/v1/wait", api.wait),
@@ -114,6 +115,9 @@ class _Api:
 
     async def groups(self, request: Request) -> Response:
         return JSONResponse(self.snapshot.groups())
+
+    async def bmp(self, request: Request) -> Response:
+        return JSONResponse(self.snapshot.bmp())
 
     async def memory(self, request: Request) -> Response:
         return JSONResponse(self.snapshot.memory())

@@ -22,6 +22,7 @@ class _Collector(Collector):
         yield from _daemon(self._snapshot)
         yield from _peers(self._snapshot)
         yield from _groups(self._snapshot)
+        yield from _stations(self._snapshot)
 
 
 def render(snapshot: Snapshot) -> bytes:
@@ -103,3 +104,27 @@ def _groups(snapshot: Snapshot) -> Iterator[Metric]:
     for (kind, *values), count in totals.items():
         metrics[kind].add_metric(values, count)
     yield from metrics.values()
+
+
+def _stations(snapshot: Snapshot) -> Iterator[Metric]:
+    labels = ["station"]
+    up = GaugeMetricFamily("trio_bgp_bmp_up", "1 if the BMP station is connected.", labels=labels)
+    queued = GaugeMetricFamily("trio_bgp_bmp_queued_bytes", "Octets waiting for the BMP station.", labels=labels)
+    counters = {
+        "sessions": CounterMetricFamily("trio_bgp_bmp_sessions", "Connections that came up, ever.", labels=labels),
+        "messages_sent": CounterMetricFamily("trio_bgp_bmp_messages_sent", "BMP messages sent.", labels=labels),
+        "octets_sent": CounterMetricFamily("trio_bgp_bmp_sent_bytes", "Octets of them.", labels=labels),
+        "messages_dropped": CounterMetricFamily(
+            "trio_bgp_bmp_messages_dropped", "BMP messages that waited when a connection ended.", labels=labels
+        ),
+        "overflows": CounterMetricFamily("trio_bgp_bmp_overflows", "Ends because too much waited.", labels=labels),
+    }
+    for station in snapshot.bmp():
+        values = [station["address"]]
+        up.add_metric(values, float(station["state"] == "up"))
+        queued.add_metric(values, station["queued_octets"])
+        for key, metric in counters.items():
+            metric.add_metric(values, station[key])
+    yield up
+    yield queued
+    yield from counters.values()

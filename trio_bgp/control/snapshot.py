@@ -108,6 +108,27 @@ class Snapshot:
         """Who shares octets with whom, and how much went unchanged."""
         return [self._group(group) for group in self.speaker.forwarder.server.egress.groups]
 
+    def bmp(self) -> list[dict[str, Any]]:
+        """Every BMP station, and how it keeps up."""
+        now = trio.current_time()
+        return [
+            {
+                "address": station.name,
+                "state": station.state,
+                "monitor": [rib.value for rib in station.settings.monitor],
+                "peers": list(station.settings.peers),
+                "uptime": round(now - station.up_since, 1) if station.state == "up" else 0.0,
+                "sessions": station.sessions,
+                "messages_sent": station.messages_sent,
+                "octets_sent": station.octets_sent,
+                "queued_octets": station.queued,
+                "messages_dropped": station.messages_dropped,
+                "overflows": station.overflows,
+                "last_end": station.last_end,
+            }
+            for station in self.speaker.bmp.stations.values()
+        ]
+
     def memory(self) -> dict[str, Any]:
         """What is kept, and how much of it."""
         server = self.speaker.forwarder.server

@@ -240,7 +240,9 @@ class RouteServer:
         """Withdraw a part's prefixes, of which the table and the receivers may know or not."""
         table = self.table(part.family)
         if part.lane is not None:
-            table.withdraw(part.lane, part.nlris)
+            changes = table.withdraw(part.lane, part.nlris)
+            if self.on_change is not None:
+                self.on_change(part._replace(path=None), changes)
         lanes = {path.lane for nlri in part.nlris for path in candidates(table.routes.get(nlri))}
         self.egress.miss([part, *(part._replace(path=None, lane=lane) for lane in lanes)])
         if part.path is not None and not part.path.uses:

@@ -30,7 +30,6 @@ from trio_bgp.wire.bmp import (
     PeerDownReason,
     PeerFlag,
     PeerType,
-    PeerUpInformation,
     Statistic,
     TerminationReason,
     encode_initiation,
@@ -53,8 +52,6 @@ logger = logging.getLogger("trio_bgp.bmp")
 
 GOODBYE_SECONDS: Final = 1.0
 """How long the last messages to the stations may take."""
-TABLE_NAME: Final = ((PeerUpInformation.TABLE_NAME, "global"),)
-"""RFC 9069, section 4.4: what the Loc-RIB of a daemon with one table is called."""
 FSM_MANUAL_STOP: Final = (2).to_bytes(2, "big")
 COUNTERS: Final = {
     Statistic.CLUSTER_LIST_LOOP: "reflection loop: CLUSTER_LIST",
@@ -92,6 +89,15 @@ class _Tap:
     @queued.setter
     def queued(self, octets: int) -> None:
         self.queue.queued = octets
+
+    @property
+    def waiting(self) -> int:
+        """See `OutboundQueue`."""
+        return self.queue.waiting
+
+    @waiting.setter
+    def waiting(self, pieces: int) -> None:
+        self.queue.waiting = pieces
 
     @property
     def drained(self) -> Callable[[], None] | None:
@@ -362,7 +368,6 @@ class Stations:
             remote_port=handshake.peer_port,
             sent_open=handshake.sent_open,
             received_open=handshake.received_open,
-            information=((PeerUpInformation.ADMIN_LABEL, peer.member.name),),
             at=peer.up_at,
         )
 
@@ -389,7 +394,6 @@ class Stations:
             remote_port=0,
             sent_open=made_up,
             received_open=made_up,
-            information=TABLE_NAME,
             at=self._clock(),
         )
 
@@ -401,9 +405,7 @@ class Stations:
     def _renew_loc_rib(self) -> None:
         """There are families that were not told of: the Loc-RIB goes down and comes up again with them."""
         self._note_families()
-        down = encode_peer_down(
-            self._loc_rib, PeerDownReason.LOCAL_INFORMATION, information=TABLE_NAME, at=self._clock()
-        )
+        down = encode_peer_down(self._loc_rib, PeerDownReason.LOCAL_INFORMATION, at=self._clock())
         up = self._loc_rib_up()
         for station in self._up:
             if station.wants(MonitoredRib.LOC_RIB, None):

@@ -17,7 +17,6 @@ __all__ = [
     "PeerDownReason",
     "PeerFlag",
     "PeerType",
-    "PeerUpInformation",
     "Statistic",
     "TerminationReason",
     "encode_initiation",
@@ -72,13 +71,6 @@ class InitiationInformation(IntEnum):
     SYS_NAME = 2
 
 
-class PeerUpInformation(IntEnum):
-    """Information TLVs of a Peer Up: RFC 9069, section 4.4; RFC 8671, section 6.3.1."""
-
-    TABLE_NAME = 3
-    ADMIN_LABEL = 4
-
-
 class PeerDownReason(IntEnum):
     """RFC 7854, section 4.9; 6: RFC 9069, section 4.5."""
 
@@ -93,7 +85,7 @@ class PeerDownReason(IntEnum):
     DE_CONFIGURED = 5
     """The station is told of this peer no more; the session may go on."""
     LOCAL_INFORMATION = 6
-    """A Loc-RIB is no longer told: information TLVs follow."""
+    """A Loc-RIB is told no more: the TLVs of its Peer Up follow."""
 
 
 class Statistic(IntEnum):
@@ -164,10 +156,11 @@ def encode_peer_up(
     remote_port: int,
     sent_open: bytes,
     received_open: bytes,
-    information: Iterable[tuple[PeerUpInformation, str]] = (),
     at: float = 0.0,
 ) -> bytes:
     """Peer Up Notification (RFC 7854, section 4.10).
+
+    Without any of the TLVs that may follow, for names: tshark up to 4.0 takes them for a third, malformed OPEN.
 
     Args:
         peer: what `encode_peer` made.
@@ -176,12 +169,10 @@ def encode_peer_up(
         remote_port: likewise.
         sent_open: our OPEN, the whole message.
         received_open: the peer's.
-        information: TLVs that follow.
         at: when the session came up, in seconds of Unix time; 0 if that is not known.
     """
     ports = struct.pack(">HH", local_port, remote_port)
-    more = b"".join(_information(kind, text) for kind, text in information)
-    body = b"".join((_address(local_address), ports, sent_open, received_open, more))
+    body = b"".join((_address(local_address), ports, sent_open, received_open))
     return _about(BmpMessageType.PEER_UP_NOTIFICATION, peer, at, body)
 
 
@@ -190,7 +181,6 @@ def encode_peer_down(
     reason: PeerDownReason,
     data: bytes = b"",
     *,
-    information: Iterable[tuple[PeerUpInformation, str]] = (),
     at: float = 0.0,
 ) -> bytes:
     """Peer Down Notification (RFC 7854, section 4.9).
@@ -199,11 +189,9 @@ def encode_peer_down(
         peer: what `encode_peer` made.
         reason: which decides what follows.
         data: a whole NOTIFICATION, or the two octets of an FSM event.
-        information: the TLVs of `LOCAL_INFORMATION`.
         at: when the session ended, in seconds of Unix time; 0 if that is not known.
     """
-    more = b"".join(_information(kind, text) for kind, text in information)
-    return _about(BmpMessageType.PEER_DOWN_NOTIFICATION, peer, at, bytes((reason,)) + data + more)
+    return _about(BmpMessageType.PEER_DOWN_NOTIFICATION, peer, at, bytes((reason,)) + data)
 
 
 def encode_statistics(
@@ -251,8 +239,7 @@ def _timestamp(at: float) -> bytes:
 
 
 def _information(kind: int, text: str) -> bytes:
-    """A TLV of text, at most 255 octets of UTF-8 (RFC 9069 has that limit)."""
-    octets = text.encode()[:255].decode(errors="ignore").encode()
+    octets = text.encode()
     return struct.pack(">HH", kind, len(octets)) + octets
 
 
