@@ -1,6 +1,8 @@
 """Restarts: of a peer (RFC 4724, RFC 8538, RFC 9494), of ours, and refreshes and shutdowns that are like them."""
 
 import struct
+from collections import Counter
+from collections.abc import Iterable
 
 import attrs
 import pytest
@@ -10,6 +12,9 @@ from tests.harness import decoder
 from tests.harness.decoder import V4, Route
 from tests.harness.lab import Lab, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
+from trio_bgp.passthrough import retention
+from trio_bgp.rib.path import Lane, Source
+from trio_bgp.rib.table import Table
 from trio_bgp.settings import MaxPrefixesAction
 from trio_bgp.wire.numbers import IPV4_UNICAST
 
@@ -190,6 +195,24 @@ async def test_long_lived_stale_routes(autojump_clock: object) -> None:
         assert set(knows.table) == {ROUTES[1]}
 
 
+async def test_routes_are_long_lived_stale_at_once_without_a_restart_time(autojump_clock: object) -> None:
+    """GR-6 (RFC 9494, section 4.2): a peer whose graceful restart names no family has no restart time to wait for."""
+    settings = [attrs.evolve(each, long_lived_stale_time=1000) for each in PEERS]
+    capabilities = (b"\x40\x02\x00\x78", long_lived(500))
+    async with lab(*settings) as the_lab:
+        one = await the_lab.join(1, families=(V4,), extra=capabilities)
+        other = await the_lab.join(2, families=(V4,), extra=capabilities)
+        await one.say(announce(*ROUTES[:3]))
+        await the_lab.settle()
+        await one.cut()
+        await the_lab.settle()
+        assert {communities_of(other, route) for route in ROUTES[:3]} == {LLGR_STALE}
+        await trio.sleep(499)
+        assert set(other.table) == set(ROUTES[:3])
+        await trio.sleep(2)
+        assert other.table == {}
+
+
 async def test_our_restart_is_told_and_waited_out(autojump_clock: object) -> None:
     """GR-5 (RFC 4724, section 4.1): the R bit is set, and nobody is told anything before all have said End-of-RIB."""
     async with lab(*PEERS[:2], restart_time=120, restarting=True) as the_lab:
@@ -273,6 +296,57 @@ async def test_what_a_refresh_does_not_bring_again_is_gone(autojump_clock: objec
         await one.say(announce(ROUTES[1], med=5) + decoder.message(decoder.REFRESH, b"\0\1\2\1"))
         await the_lab.settle()
         assert set(other.table) == set(ROUTES[:2])
+
+
+@pytest.mark.parametrize("how", ["refresh", "restart"])
+async def test_what_is_said_while_routes_are_marked_is_not_stale(
+    how: str, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RF-4, GR-2: marking a table takes many steps; what a peer says between them counts as said again."""
+    monkeypatch.setattr(retention, "STEP_PREFIXES", 7)
+    routes: list[Route] = [(V4, bytes((24, 10, n >> 8, n & 255))) for n in range(1000)]
+    begin = decoder.message(decoder.REFRESH, b"\0\1\1\1") if how == "refresh" else b""
+    end = decoder.message(decoder.REFRESH, b"\0\1\2\1") if how == "refresh" else EOR
+    async with lab(*PEERS) as the_lab:
+        one = await the_lab.join(1, families=(V4,), enhanced_refresh=True, extra=(graceful(60),))
+        other = await the_lab.join(2, families=(V4,))
+        for start in range(0, 1000, 100):
+            await one.say(announce(*routes[start : start + 100]))
+        await the_lab.settle()
+        turn = 0
+        steps = Counter[int]()
+        original = Table.lanes_of
+
+        def counted(self: Table, source: Source, nlris: Iterable[bytes]) -> dict[Lane, list[bytes]]:
+            steps[turn] += 1
+            return original(self, source, nlris)
+
+        async def count() -> None:
+            nonlocal turn
+            while not done.is_set():
+                turn += 1
+                await trio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(Table, "lanes_of", counted)
+        done = trio.Event()
+        the_lab.nursery.start_soon(count)
+        if how == "restart":
+            await one.cut()
+            one = await the_lab.join(1, families=(V4,), extra=(graceful(60, flags=8),), wait=False)
+            await one.established.wait()
+        said = begin + announce(*routes[:400]) + announce(*routes[600:700], med=9) + decoder.withdraw(routes[700:800])
+        await one.say(said + end)
+        for _ in range(1000):
+            await trio.lowlevel.checkpoint()
+        done.set()
+        await the_lab.settle()
+        assert sum(steps.values()) >= 1000 // 7
+        assert max(steps.values()) <= 4, "others had no turn"
+        assert set(other.table) == {*routes[:400], *routes[600:700]}
+        # And nothing is stale any more.
+        await one.say(announce(*routes[400:600]) + EOR)
+        await trio.sleep(700)
+        assert set(other.table) == set(routes[:700])
 
 
 async def test_a_refresh_that_never_ends_has_an_end(autojump_clock: object) -> None:

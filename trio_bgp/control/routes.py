@@ -137,8 +137,8 @@ def route_in_words(
         found["labels"] = path.extra.hex()
     if attributes is not None:
         found |= attributes_in_words(*attributes, asn4=asn4)
-    stale = path.source.stale.get(family, {}).get(path.lane)
-    if stale and nlri in stale:
+    stale = path.source.stale.get(family)
+    if stale is not None and nlri in stale.lanes.get(path.lane, ()):
         found["stale"] = True
     return found
 

@@ -515,5 +515,5 @@ def _renew(source: Source, parts: Sequence[Part]) -> None:
     """What a peer says something of is stale no more."""
     for part in parts:
         stale = source.stale.get(part.family)
-        if stale and part.lane in stale:
-            stale[part.lane].difference_update(part.nlris)
+        if stale is not None and part.lane is not None:
+            stale.renew(part.lane, part.nlris)

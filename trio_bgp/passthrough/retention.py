@@ -14,7 +14,7 @@ import attrs
 from trio_bgp.passthrough.catch_up import STEP_PREFIXES, Progress, Removal
 from trio_bgp.passthrough.forward import RouteServer
 from trio_bgp.passthrough.group import Member
-from trio_bgp.rib.path import Lane, Source
+from trio_bgp.rib.path import Lane, Source, Stale
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.wire.numbers import Family
 
@@ -36,32 +36,36 @@ class Job(Protocol):
 
 
 class Mark:
-    """Marks all of a source's routes in some families as stale."""
+    """Marks all of a source's routes in some families as stale. What it says from here on is not marked."""
 
     def __init__(self, server: RouteServer, source: Source, families: frozenset[Family]) -> None:
         self._server = server
         self._source = source
-        self._left = [(family, list(server.table(family).routes)) for family in families]
+        self._left: list[tuple[Family, Stale, list[bytes]]] = []
         for family in families:
-            source.stale.setdefault(family, {})
+            stale = source.stale[family] = Stale()
+            self._left.append((family, stale, list(server.table(family).routes) if source.prefixes.get(family) else []))
 
     def step(self) -> Progress:
         """See `Job`."""
         if not self._left:
             return Progress.DONE
-        family, keys = self._left[-1]
-        stale = self._source.stale.get(family, {})
+        family, stale, keys = self._left[-1]
         chunk = keys[-STEP_PREFIXES:]
         del keys[-STEP_PREFIXES:]
         for lane, nlris in self._server.table(family).lanes_of(self._source, chunk).items():
-            stale.setdefault(lane, set()).update(nlris)
+            stale.mark(lane, nlris)
         if not keys:
+            stale.marked()
             self._left.pop()
         return Progress.MORE
 
 
 class Sweep:
-    """Withdraws what is still stale of one family; routes announced again meanwhile are safe."""
+    """Withdraws what is still stale of one family; routes announced again meanwhile are safe.
+
+    It is to be done after the marking, which it does not wait for.
+    """
 
     def __init__(self, server: RouteServer, source: Source, family: Family) -> None:
         self._server = server
@@ -72,11 +76,12 @@ class Sweep:
     def step(self) -> Progress:
         """See `Job`."""
         stale = self._stale
-        while stale:
-            lane, nlris = next(iter(stale.items()))
+        lanes = {} if stale is None else stale.lanes
+        while lanes:
+            lane, nlris = next(iter(lanes.items()))
             chunk = [nlris.pop() for _ in range(min(len(nlris), STEP_PREFIXES))]
             if not nlris:
-                del stale[lane]
+                del lanes[lane]
             if chunk:
                 self._server.withdraw_lane(lane, self._family, chunk)
                 return Progress.MORE
@@ -92,18 +97,21 @@ class Demote:
         self._server = server
         self._source = source
         self._family = family
-        stale = source.stale.get(family, {})
-        self._left: list[tuple[Lane, bytes]] = [(lane, nlri) for lane, nlris in stale.items() for nlri in nlris]
+        self._left: list[tuple[Lane, bytes]] | None = None
 
     def step(self) -> Progress:
         """See `Job`."""
+        stale = self._source.stale.get(self._family)
+        lanes = {} if stale is None else stale.lanes
+        if self._left is None:
+            # Only now: the marking may have been under way when this was decided.
+            self._left = [(lane, nlri) for lane, nlris in lanes.items() for nlri in nlris]
         chunk = self._left[-STEP_PREFIXES:]
         del self._left[-STEP_PREFIXES:]
         # Taken off meanwhile: the peer is back and has said something of it.
-        stale = self._source.stale.get(self._family, {})
         by_lane: dict[Lane, list[bytes]] = {}
         for lane, nlri in chunk:
-            if nlri in stale.get(lane, ()):
+            if nlri in lanes.get(lane, ()):
                 by_lane.setdefault(lane, []).append(nlri)
         for lane, nlris in by_lane.items():
             self._server.demote(lane, self._family, nlris)
@@ -125,7 +133,6 @@ class _Kept:
     """Of the session in which it announced them."""
     phase: _Phase
     deadline: float
-    mark: Mark | None
     long_lived: dict[Family, float] = attrs.Factory(dict)
     """Seconds for which a family's routes are kept once the restart time is over; then, the time when that ends."""
 
@@ -181,10 +188,9 @@ class Retention:
         others = frozenset(source.prefixes) - kept
         if others:
             jobs.append(Removal(server, source, families=others))
-        mark = Mark(server, source, kept)
-        jobs.append(mark)
+        jobs.append(Mark(server, source, kept))
         seconds = offer.restart_time if offer is not None and families else 0
-        entry = _Kept(source, member.negotiated, _Phase.AWAY, now + seconds, mark, long_lived)
+        entry = _Kept(source, member.negotiated, _Phase.AWAY, now + seconds, long_lived)
         self._kept[member.name] = entry
         return jobs
 
@@ -193,9 +199,6 @@ class Retention:
         kept = self._kept.pop(member.name, None)
         if kept is None:
             return []
-        if kept.mark is not None:
-            while kept.mark.step() is not Progress.DONE:
-                pass
         source = kept.source
         before, after = kept.negotiated, member.negotiated
         if (before.asn4, before.external, before.peer_as, before.add_path_receive) != (
@@ -222,7 +225,6 @@ class Retention:
             kept.phase = _Phase.BACK
             kept.negotiated = after
             kept.deadline = now + STALE_SECONDS
-            kept.mark = None
             self._kept[member.name] = kept
         return jobs
 
@@ -235,17 +237,15 @@ class Retention:
             del self._kept[member.name]
         return [Sweep(self._server, member.source, family)]
 
-    def begin_refresh(self, member: Member, family: Family, now: float) -> None:
+    def begin_refresh(self, member: Member, family: Family, now: float) -> list[Job]:
         """BoRR: the peer begins to announce all it has again (RFC 7313, section 4.1)."""
         last = self._refreshed.get((member.name, family), -inf)
         if family in member.source.stale or now - last < REFRESH_INTERVAL:
-            return
+            return []
+        self._refreshed = {key: at for key, at in self._refreshed.items() if now - at < REFRESH_INTERVAL}
         self._refreshed[member.name, family] = now
-        # At once and not in steps: what is announced from here on must not be marked.
-        mark = Mark(self._server, member.source, frozenset({family}))
-        while mark.step() is not Progress.DONE:
-            pass
         self._refreshing[member.source, family] = now + REFRESH_SECONDS
+        return [Mark(self._server, member.source, frozenset({family}))]
 
     def end_refresh(self, member: Member, family: Family) -> list[Job]:
         """EoRR: what it has not announced again it has no longer."""

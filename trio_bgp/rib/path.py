@@ -1,11 +1,12 @@
 """Interned paths: everything that many prefixes of one source have in common, parsed and ranked once."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from trio_bgp.wire.attributes import Attributes
 from trio_bgp.wire.numbers import Family
 
-__all__ = ["DEFAULT_LOCAL_PREF", "Lane", "Path", "PathIdentifiers", "PathKey", "PathStore", "Source"]
+__all__ = ["DEFAULT_LOCAL_PREF", "Lane", "Path", "PathIdentifiers", "PathKey", "PathStore", "Source", "Stale"]
 
 DEFAULT_LOCAL_PREF: Final = 100
 """Degree of preference of routes from external peers, whose own LOCAL_PREF does not count (RFC 4271, 5.1.5)."""
@@ -51,7 +52,7 @@ class Source:
         self.prefixes: dict[Family, int] = {}
         self.paths: dict[Family, PathStore] = {}
         self.lanes: dict[int | None, Lane] = {}
-        self.stale: dict[Family, dict[Lane, set[bytes]]] = {}
+        self.stale: dict[Family, Stale] = {}
 
     def __repr__(self) -> str:
         return f"Source({self.name})"
@@ -79,6 +80,44 @@ class Lane:
 
     def __repr__(self) -> str:
         return f"Lane({self.source.name}, {self.received}, {self.path_id})"
+
+
+class Stale:
+    """Prefixes of one source and family, by lane, of which the source has yet to say something.
+
+    Marking goes on in steps while the source speaks, so what it says meanwhile is remembered until all is marked.
+
+    Attributes:
+        lanes: the prefixes marked so far and not renewed.
+        marking: not all is marked.
+    """
+
+    __slots__ = ("_renewed", "lanes", "marking")
+
+    def __init__(self) -> None:
+        self.lanes: dict[Lane, set[bytes]] = {}
+        self.marking = True
+        self._renewed: dict[Lane, set[bytes]] = {}
+
+    def mark(self, lane: Lane, nlris: Sequence[bytes]) -> None:
+        """These are stale, unless something was said of them since the marking began."""
+        self.lanes.setdefault(lane, set()).update(nlris)
+        renewed = self._renewed.get(lane)
+        if renewed:
+            self.lanes[lane] -= renewed
+
+    def marked(self) -> None:
+        """All is marked."""
+        self.marking = False
+        self._renewed = {}
+
+    def renew(self, lane: Lane, nlris: Sequence[bytes]) -> None:
+        """Something was said of these."""
+        found = self.lanes.get(lane)
+        if found:
+            found.difference_update(nlris)
+        if self.marking:
+            self._renewed.setdefault(lane, set()).update(nlris)
 
 
 class PathIdentifiers:

@@ -611,7 +611,7 @@ class Forwarder:
             return
         now = trio.current_time()
         if message.subtype == BORR and member.negotiated.enhanced_route_refresh:
-            self._retention.begin_refresh(member, message.family, now)
+            self._jobs.extend(self._retention.begin_refresh(member, message.family, now))
         elif message.subtype == EORR and member.negotiated.enhanced_route_refresh:
             self._jobs.extend(self._retention.end_refresh(member, message.family))
         if message.subtype != 0 or (self._deferred is not None and member in self._deferred):
