@@ -216,6 +216,7 @@ TREAT_AS_WITHDRAW: dict[str, tuple[bytes, list[Route], Setting]] = {
     "UPD-32-sequence": (v4(path=as_path(b"\3\1\0\0\xfd\xe9" + PATH[3:])), [A], CLIENT),
     "UPD-32-set": (v4(path=as_path(PATH[3:] + b"\4\1\0\0\0\1")), [A], CLIENT),
     "UPD-33-as-set": (v4(path=as_path(PATH[3:] + b"\1\1\0\0\0\1")), [A], NO_SETS),
+    "UPD-33-confed-set": (v4(path=as_path(PATH[3:] + b"\4\1\0\0\0\1")), [A], NO_SETS),
     "UPD-33-first-as-in-a-set": (v4(path=as_path(b"\1\1\0\0\xfd\xe9")), [A], FIRST_AS),
     "RO-6": (v4(attribute(0xC0, 35, bytes(3))), [A], CLIENT),
     "RO-6-with-role": (v4(attribute(0xC0, 35, bytes(3))), [A], WITH_ROLE),
@@ -306,6 +307,15 @@ ATTRIBUTE_DISCARD: dict[str, tuple[bytes, bytes, Setting]] = {
     "UPD-30-as4-path": (
         update(b"", OLD_BASE + attribute(0xC0, 17, b"\2\1\0\0\0\0"), NLRI),
         update(b"", NEW_BASE, NLRI),
+        OLD,
+    ),
+    "UPD-30-as4-aggregator": (
+        update(
+            b"",
+            OLD_BASE + attribute(0xC0, 7, b"\x5b\xa0\x0a\0\0\1") + attribute(0xC0, 18, bytes(4) + b"\x0a\0\0\1"),
+            NLRI,
+        ),
+        update(b"", NEW_BASE + attribute(0xC0, 7, b"\0\0\x5b\xa0\x0a\0\0\1"), NLRI),
         OLD,
     ),
     "AS4-4": (

@@ -156,7 +156,8 @@ def _dump_family(
                 if sender is None:
                     continue
                 # Stale routes are of a session before: the peer has not said them in this one.
-                stale = path.source.stale.get(family, {}).get(path.lane)
+                kept = path.source.stale.get(family)
+                stale = None if kept is None else kept.lanes.get(path.lane)
                 part = Part(family, path, [nlri for nlri in nlris if nlri not in stale] if stale else nlris, path.lane)
                 if part.nlris:
                     for rib in inbound:
