@@ -13,13 +13,14 @@ import attrs
 import pytest
 
 from tests.harness import decoder
-from tests.harness.decoder import EVPN, OPAQUE, V4, V6, VPN4, Attribute, Family, Route
+from tests.harness.decoder import BGP_LS, EVPN, OPAQUE, V4, V6, VPN4, Attribute, Family, Route
 from tests.harness.lab import LOCAL_AS, Lab, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
 from trio_bgp.settings import AddPathSettings, PeerSettings, Policy, Role
 from trio_bgp.wire.nlri import Framing
+from trio_bgp.wire.numbers import BGP_LS as BGP_LS_FAMILY
 from trio_bgp.wire.numbers import EVPN as EVPN_FAMILY
-from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, VPNV4
+from trio_bgp.wire.numbers import IPV4_FLOWSPEC, IPV4_LABELLED, IPV4_UNICAST, IPV6_UNICAST, VPNV4
 from trio_bgp.wire.numbers import family as make_family
 
 OUR_ID = 0x0AFF0001
@@ -29,6 +30,9 @@ OPAQUE_FAMILY = make_family(*OPAQUE)
 NO_EXPORT, NO_ADVERTISE = b"\xff\xff\xff\x01", b"\xff\xff\xff\x02"
 RD = bytes((0, 0, 0xFD, 0xE8, 0, 0, 0, 1))
 MAC = bytes.fromhex("020000000001")
+LABELLED4, FLOW4 = (1, 4), (1, 133)
+EXTENDED_NEXT_HOP = b"\x05\x06\x00\x01\x00\x01\x00\x02"
+"""RFC 8950: IPv4 unicast may have an IPv6 next hop."""
 
 
 def evpn_mac(number: int) -> bytes:
@@ -42,13 +46,29 @@ ROUTES: dict[Family, list[bytes]] = {
     VPN4: [bytes((88,)) + RD + bytes((10, 1, n)) for n in range(3)],
     EVPN: [evpn_mac(n) for n in range(2)],
     OPAQUE: [b"\x00\x02ab", b"\x00\x00", b"\x00\x03xyz"],
+    LABELLED4: [bytes((24, 10, 2, n)) for n in range(2)] + [b"\x00"],
+    FLOW4: [b"\x03\x01\x08\x0a", b"\xf3\x20" + b"\x01\x08\x0a" + bytes(797)],
+    BGP_LS: [b"\x00\x01\x00\x02ab", b"\x00\x01\x10\x04" + bytes(4100)],
 }
+"""The last of BGP-LS is longer than the messages of who has not negotiated extended ones."""
+
+
+FAMILIES: list[tuple[Family, ...]] = [
+    (V4, V6),
+    (V4,),
+    (V4, V6, VPN4, LABELLED4),
+    (V4, V6, VPN4, EVPN, OPAQUE),
+    (EVPN, OPAQUE, V4, FLOW4),
+    (V4, LABELLED4, FLOW4, BGP_LS),
+    tuple(ROUTES),
+]
+"""What a peer may offer."""
 
 
 def nlri_of(family: Family, route: bytes, besides: bytes) -> bytes:
     """The NLRI on the wire."""
-    if family == VPN4:
-        return bytes((route[0] + 24,)) + besides + route[1:]
+    if family in (VPN4, LABELLED4):
+        return bytes((route[0] + 8 * len(besides),)) + besides + route[1:]
     if family == EVPN:
         body = route[1:9] + besides[:10] + route[9:] + besides[10:]
         return bytes((2, len(body))) + body
@@ -88,6 +108,10 @@ class PeerModel:
     """Paths it gets at most; 0: one, without path identifiers."""
     receive: bool
     """Its own announcements have path identifiers."""
+    extended: bool
+    """It has negotiated messages of up to 65,535 octets."""
+    ipv6_next_hops: bool
+    """It has negotiated IPv6 next hops for IPv4 routes."""
 
     @property
     def internal(self) -> bool:
@@ -100,8 +124,10 @@ class PeerModel:
         return 0x0A000000 + self.number
 
 
-def may_have(path: Path, source: PeerModel, receiver: PeerModel) -> bool:
-    """RFC 4456 section 6, RFC 1997, RFC 7947 section 2.2.4."""
+def may_have(path: Path, family: Family, source: PeerModel, receiver: PeerModel) -> bool:
+    """RFC 4456 section 6, RFC 1997, RFC 7947 section 2.2.4, RFC 8950 section 4."""
+    if family == V4 and len(path.next_hop) > 4 and not receiver.ipv6_next_hops and receiver.role is not Role.EBGP:
+        return False  # an EBGP peer gets our next hop
     if source.role is Role.IBGP and receiver.role is Role.IBGP:
         return False
     if source.role is Role.RS_CLIENT and receiver.role is Role.RS_CLIENT:
@@ -183,7 +209,7 @@ def told(path: Path, family: Family, source: PeerModel, receiver: PeerModel) -> 
     others = list(path.others)
     changes: dict[str, Any] = {}
     if receiver.role is not Role.RS_CLIENT or source.internal:
-        if family != V4 and len(hop) == 32:
+        if family != OPAQUE and len(hop) == 32:
             hop = hop[:16]
         others = []
         for flags, kind, value in path.others:
@@ -210,10 +236,22 @@ def told(path: Path, family: Family, source: PeerModel, receiver: PeerModel) -> 
                 hop = OUR_V6
     changed = attrs.evolve(path, others=tuple(others), **changes)
     found = encode(changed, asn4=receiver.asn4)
-    found.append((0x40, 3, hop) if family == V4 else (0, 0, hop))
+    found.append((0x40, 3, hop) if family == V4 and len(hop) == 4 else (0, 0, hop))
     if path.besides:
         found.append((0, 1, path.besides))
     return tuple(sorted(found))
+
+
+def fits(attributes: tuple[Attribute, ...], family: Family, route: bytes, receiver: PeerModel) -> bool:
+    """Whether a message with this route alone is not too long for the receiver (RFC 8654, section 4)."""
+    block = b"".join(decoder.attribute(*each) for each in attributes if each[1] and each[0])
+    besides, hop = (next((v for f, k, v in attributes if (f, k) == (0, kind)), None) for kind in (1, 0))
+    nlri = (bytes(4) if receiver.send else b"") + nlri_of(family, route, besides or b"")
+    if hop is None:
+        size = len(decoder.update(b"", block, nlri))
+    else:
+        size = len(decoder.update(b"", block + decoder.attribute(0x80, 14, bytes(5) + hop + nlri)))
+    return size <= (65535 if receiver.extended else 4096)
 
 
 class Run:
@@ -238,7 +276,8 @@ class Run:
             ["announce", "withdraw", "leave", "refresh", "freeze", "thaw", "settle"], [45, 18, 3, 3, 4, 8, 10]
         )[0]
         if action == "announce":
-            await client.say(self.announcement(self.peers[number]))
+            peer = self.peers[number]
+            await client.say(self.mixture(peer) if self.rng.random() < 0.2 else self.announcement(peer))
         elif action == "withdraw":
             await client.say(self.withdrawal(self.peers[number]))
         elif action == "leave":
@@ -264,7 +303,8 @@ class Run:
             asn=peer.asn,
             families=peer.families,
             asn4=peer.asn4,
-            extended=self.rng.random() < 0.5,
+            extended=peer.extended,
+            extra=(EXTENDED_NEXT_HOP,) if peer.ipv6_next_hops else (),
             enhanced_refresh=self.rng.random() < 0.5,
             add_path=3,
             receives_add_path=bool(peer.send),
@@ -276,7 +316,7 @@ class Run:
     def routes(self, peer: PeerModel) -> tuple[Family, list[bytes]]:
         """Some routes of one family."""
         family = self.rng.choice(peer.families)
-        pool = ROUTES[family]
+        pool = [route for route in ROUTES[family] if peer.extended or len(route) < 4000]
         return family, self.rng.sample(pool, min(len(pool), self.rng.choice([1, 1, 1, 2, 3])))
 
     def random_path(self, peer: PeerModel, family: Family, identifier: int) -> Path:
@@ -291,17 +331,23 @@ class Run:
             V6: bytes(15) + bytes((peer.number,)) + (b"\xfe\x80" + bytes(14) if rng.random() < 0.3 else b""),
             VPN4: bytes(8) + bytes((192, 0, 2, peer.number)),
             EVPN: bytes((192, 0, 2, peer.number)),
-            OPAQUE: bytes((7, 7)),
+            OPAQUE: bytes((7, 7)) + bytes(range(30)) * (rng.random() < 0.3),
+            LABELLED4: bytes((192, 0, 2, peer.number)),
+            FLOW4: b"",
+            BGP_LS: bytes((192, 0, 2, peer.number)),
         }[family]
+        if family == V4 and peer.ipv6_next_hops and rng.random() < 0.3:
+            hop = bytes(15) + bytes((peer.number,)) + (b"\xfe\x80" + bytes(14) if rng.random() < 0.3 else b"")
         communities = b"".join(rng.sample([NO_EXPORT, NO_ADVERTISE, b"\xfd\xe8\0\1"], 1)) if rng.random() < 0.4 else b""
         others: list[Attribute] = []
         if rng.random() < 0.3:
             others.append((0xC0, 32, rng.randbytes(12)))
         if rng.random() < 0.3:
-            others.append((rng.choice([0x80, 0xC0, 0xE0]), 200, rng.randbytes(rng.choice([1, 5, 300]))))
+            long = [rng.randrange(3000, 4100), 9000] if peer.extended else []
+            others.append((rng.choice([0x80, 0xC0, 0xE0]), 200, rng.randbytes(rng.choice([1, 5, 300, *long]))))
         besides = b""
-        if family == VPN4:
-            besides = rng.choice([b"\x00\x10\x01", b"\x00\x20\x01"])
+        if family in (VPN4, LABELLED4):
+            besides = rng.choice([b"\x00\x10\x01", b"\x00\x20\x01", b"\x00\x30\x00\x00\x20\x01"])
         elif family == EVPN:
             besides = rng.choice([bytes(10), b"\x00" * 9 + b"\x07"]) + rng.choice(
                 [b"\x00\x10\x01", b"\x00\x10\x00\x00\x20\x01"]
@@ -334,7 +380,7 @@ class Run:
         block = [decoder.attribute(*each) for each in encode(path, asn4=peer.asn4)]
         if self.rng.random() < 0.2:
             block.reverse()
-        if family == V4:
+        if family == V4 and len(path.next_hop) == 4:
             return decoder.update(b"", b"".join(block) + decoder.attribute(0x40, 3, path.next_hop), octets)
         reach = struct.pack(">HBB", *family, len(path.next_hop)) + path.next_hop + b"\0" + octets
         return decoder.update(b"", decoder.attribute(0x80, 14, reach) + b"".join(block))
@@ -346,11 +392,49 @@ class Run:
         for route in routes:
             self.announced[peer.number].pop((family, route, identifier), None)
         front = struct.pack(">I", identifier) if peer.receive else b""
-        nothing = {VPN4: b"\x80\0\0", EVPN: bytes(13)}.get(family, b"")
+        nothing = {VPN4: b"\x80\0\0", LABELLED4: b"\x80\0\0", EVPN: bytes(13)}.get(family, b"")
         octets = b"".join(front + nlri_of(family, route, nothing) for route in routes)
         if family == V4:
             return decoder.update(octets)
         return decoder.update(b"", decoder.attribute(0x80, 15, struct.pack(">HB", *family) + octets))
+
+    def mixture(self, peer: PeerModel) -> bytes:
+        """An UPDATE that withdraws and announces IPv4 prefixes and routes of other families, all of it noted."""
+        others = [family for family in peer.families if family != V4]
+        if V4 not in peer.families or not others:
+            return self.announcement(peer)
+        identifier = self.rng.randrange(1, 4) if peer.receive else 0
+        front = struct.pack(">I", identifier) if peer.receive else b""
+        fields: list[bytes] = []
+        paths: list[Path] = []
+        mine = self.announced[peer.number]
+        announcing = [V4, self.rng.choice(others)]
+        for family in (V4, self.rng.choice(others)):
+            routes = [route for route in self.rng.sample(ROUTES[family], 2) if len(route) < 4000]
+            for route in routes:
+                mine.pop((family, route, identifier), None)
+            nothing = {VPN4: b"\x80\0\0", LABELLED4: b"\x80\0\0", EVPN: bytes(13)}.get(family, b"")
+            octets = b"".join(front + nlri_of(family, route, nothing) for route in routes)
+            fields.append(octets if family == V4 else struct.pack(">HB", *family) + octets)
+        for family in announcing:
+            path = self.random_path(peer, family, identifier)
+            if paths:
+                path = attrs.evolve(paths[0], next_hop=path.next_hop, besides=path.besides)
+            else:
+                path = attrs.evolve(path, next_hop=bytes((192, 0, 2, peer.number)))
+            paths.append(path)
+            routes = [route for route in self.rng.sample(ROUTES[family], 2) if len(route) < 800]
+            for route in routes:
+                mine[family, route, identifier] = path
+            octets = b"".join(front + nlri_of(family, route, path.besides) for route in routes)
+            reach = struct.pack(">HBB", *family, len(path.next_hop)) + path.next_hop + b"\0"
+            fields.append(octets if family == V4 else reach + octets)
+        block = [decoder.attribute(*each) for each in encode(paths[0], asn4=peer.asn4)]
+        block.append(decoder.attribute(0x40, 3, paths[0].next_hop))
+        block.append(decoder.attribute(0x80, 15, fields[1]))
+        block.append(decoder.attribute(0x80, 14, fields[3]))
+        self.rng.shuffle(block)
+        return decoder.update(fields[0], b"".join(block), fields[2])
 
     def expected(self, receiver: PeerModel, family: Family, route: bytes) -> list[tuple[Attribute, ...]]:
         """With which attributes the receiver should hold a route, best path first."""
@@ -359,14 +443,14 @@ class Run:
             for number, paths in self.announced.items()
             if number != receiver.number
             for (its_family, its_route, _), path in paths.items()
-            if (its_family, its_route) == (family, route) and may_have(path, self.peers[number], receiver)
+            if (its_family, its_route) == (family, route) and may_have(path, family, self.peers[number], receiver)
         ]
         found: list[tuple[Attribute, ...]] = []
         while left and len(found) < max(1, receiver.send):
             best = decide(left, self.peers)
             left.remove(best)
             found.append(told(best, family, self.peers[best.peer], receiver))
-        return found
+        return [each for each in found if fits(each, family, route, receiver)]
 
     async def compare(self) -> None:
         """Let everybody read, then compare."""
@@ -402,9 +486,11 @@ def random_peers(rng: random.Random) -> dict[int, PeerModel]:
             role=role,
             asn=asn,
             asn4=asn > 65535 or rng.random() < 0.7,
-            families=rng.choice([(V4, V6), (V4,), (V4, V6, VPN4), (V4, V6, VPN4, EVPN, OPAQUE), (EVPN, OPAQUE, V4)]),
+            families=rng.choice(FAMILIES),
             send=rng.choice([0, 0, 1, 2, AddPathSettings.ALL]),
             receive=rng.random() < 0.4,
+            extended=rng.random() < 0.5,
+            ipv6_next_hops=rng.random() < 0.4,
         )
     return peers
 
@@ -415,7 +501,11 @@ def settings_of(peer: PeerModel, queue_limit: int) -> PeerSettings:
         peer.number,
         peer_as=peer.asn,
         role=peer.role,
-        families=(IPV4_UNICAST, IPV6_UNICAST, VPNV4, EVPN_FAMILY, OPAQUE_FAMILY),
+        families=(
+            *(IPV4_UNICAST, IPV6_UNICAST, VPNV4, EVPN_FAMILY, OPAQUE_FAMILY),
+            *(IPV4_LABELLED, IPV4_FLOWSPEC, BGP_LS_FAMILY),
+        ),
+        extended_next_hop=peer.ipv6_next_hops,
         add_path=AddPathSettings(send=peer.send, receive=peer.receive),
         import_policy=Policy.ACCEPT,
         export_policy=Policy.ACCEPT,
