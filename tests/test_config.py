@@ -17,6 +17,7 @@ from trio_bgp.settings import (
     Settings,
     SpeakerSettings,
 )
+from trio_bgp.wire.nlri import Framing
 from trio_bgp.wire.numbers import IPV6_UNICAST
 
 SPEAKER = """[speaker]
@@ -424,3 +425,41 @@ def test_what_is_recorded() -> None:
     for wrong in ('updates = "u.%x"', 'updates = "u.%"', 'tables = "folder/"', "rotate_seconds = 9", "queue_limit = 1"):
         with pytest.raises(ConfigError, match=r"record\.\w+: found .*; accepted: "):
             parse_settings(SPEAKER + f"[record]\n{wrong}\n", "x")
+
+
+OWN_FAMILY = """
+[families.my-draft]
+afi = {}
+safi = {}
+nlri_length = "{}"
+"""
+
+
+@pytest.mark.parametrize(("afi", "safi"), [(16388, 99), (16388, 71), (25, 65)])
+def test_a_family_is_declared_by_its_framing_rule(afi: int, safi: int) -> None:
+    """One that nobody knows, or of which nothing but another rule is known; peers name it like others."""
+    text = PEER + 'families = ["my-draft"]\n' + OWN_FAMILY.format(afi, safi, "u16")
+    settings = parse_settings(text, "c.toml")
+    assert settings.speaker.framing == {afi << 8 | safi: Framing.U16}
+    assert settings.peers[0].families == (afi << 8 | safi,)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (OWN_FAMILY.format(1, 1, "u16"), "found a family that is read as ipv4-unicast; accepted: another afi and safi"),
+        (OWN_FAMILY.format(25, 70, "u8"), "found a family that is read as l2vpn-evpn; accepted: another afi and safi"),
+        (OWN_FAMILY.format(1, 128, "bits"), "found a family that is read as vpnv4-unicast"),
+        (
+            OWN_FAMILY.format(7, 7, "u16") + OWN_FAMILY.format(7, 7, "u8").replace("my-", "your-"),
+            "found a family that is declared twice",
+        ),
+        (OWN_FAMILY.format(7, 7, "u17"), 'families.my-draft.nlri_length: found "u17"; accepted: "bits", "u8", "u16"'),
+        (OWN_FAMILY.format(7, 256, "u16"), "families.my-draft.safi: found 256; accepted: 1 to 255"),
+        (OWN_FAMILY.format(7, 7, "u16").replace("my-draft", "bgp-ls"), "found the name of a family that is known"),
+        ("\n[families.my-draft]\nafi = 7\n", "families.my-draft.safi: found nothing; accepted: 1 to 255"),
+    ],
+)
+def test_a_wrong_family_is_told(more: str, said: str) -> None:
+    """What is read of its NLRI, not only framed, cannot be declared otherwise."""
+    assert any(said in line for line in lines_of(PEER + more)), lines_of(PEER + more)

@@ -18,6 +18,7 @@ class ScriptedSpeaker:
         refreshes: body of each ROUTE-REFRESH received.
         end_of_rib: families whose End-of-RIB it received, in order.
         closed: the daemon ended the connection.
+        raw: UPDATEs are kept and not read: their families are nobody's.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class ScriptedSpeaker:
         receives_add_path: bool = False,
         extra: tuple[bytes, ...] = (),
         keepalives: bool = False,
+        raw: bool = False,
     ) -> None:
         self.stream = stream
         self.keepalive_seconds = hold_time / 3 if keepalives else 0.0
         self.receives_add_path = receives_add_path
+        self.raw = raw
         self.asn4 = asn4
         self.asn = asn
         self.identifier = identifier
@@ -143,6 +146,8 @@ class ScriptedSpeaker:
 
     def _update(self, whole: bytes) -> None:
         self.updates.append(whole)
+        if self.raw:
+            return
         found = Update(whole, add_path=self.receives_add_path)
         if found.end_of_rib is not None:
             self.end_of_rib.append(found.end_of_rib)

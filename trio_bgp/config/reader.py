@@ -39,7 +39,7 @@ from trio_bgp.settings import (
     SpeakerSettings,
     TcpAo,
 )
-from trio_bgp.wire.nlri import Framing
+from trio_bgp.wire.nlri import READ, Framing
 from trio_bgp.wire.numbers import FAMILIES, Family, family, family_name
 
 __all__ = ["load_settings", "parse_settings"]
@@ -180,8 +180,8 @@ class _Reader:
             if len(values) < len(FAMILY_KEYS):
                 continue
             declared = family(values["afi"].value, values["safi"].value)
-            if declared in FAMILIES.values() or declared in self.framing:
-                known = "declared twice" if declared in self.framing else f"known as {family_name(declared)}"
+            if declared in READ or declared in self.framing:
+                known = "declared twice" if declared in self.framing else f"read as {family_name(declared)}"
                 self.problem(path, None, "another afi and safi", f"a family that is {known}")
                 continue
             self.declared[name] = declared

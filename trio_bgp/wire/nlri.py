@@ -16,6 +16,7 @@ from trio_bgp.wire.numbers import Afi, ErrorCode, Family, Safi, UpdateMessageErr
 __all__ = [
     "FRAMING",
     "KEYED",
+    "READ",
     "Framing",
     "format_nlri",
     "is_martian",
@@ -83,10 +84,8 @@ MAXIMUM_BITS: Final[Mapping[Family, int]] = {
     numbers.IPV6_MULTICAST: 128,
     numbers.RT_CONSTRAIN: 96,
 }
-"""The longest prefix; other families of `Framing.BITS` are bounded by their length octet."""
-
-CANONICAL: Final = frozenset(MAXIMUM_BITS)
-"""Families whose NLRI is a bare prefix: bits after it mean nothing and are zeroed (RFC 4271, section 4.3)."""
+"""The longest prefix of families whose NLRI is a bare one: bits behind it mean nothing and are zeroed (RFC 4271,
+section 4.3). Other families of `Framing.BITS` are bounded by their length octet."""
 
 _KEEP: Final = (0xFF, 0x80, 0xC0, 0xE0, 0xF0, 0xF8, 0xFC, 0xFE)
 """By prefix length modulo 8: which bits of the last octet count."""
@@ -224,6 +223,8 @@ LABELLED: Final = frozenset(LABELLED_BITS)
 KEYED: Final = LABELLED | {numbers.EVPN}
 """Families whose NLRI carry more than what tells one route from another: MPLS labels (RFC 8277, section 2.4; RFC 4364),
 and in EVPN also the Ethernet Segment Identifier and the gateway (RFC 7432, section 7; RFC 9136, section 3.1)."""
+READ: Final = KEYED | frozenset(MAXIMUM_BITS)
+"""Families of whose NLRI more is known than where they end: another framing rule would be wrong for them."""
 WITHDRAWN_LABEL: Final = b"\x80\0\0"
 """In place of a label that means nothing any more (RFC 8277, section 2.4)."""
 EVPN_ETHERNET_AUTO_DISCOVERY: Final = 1
