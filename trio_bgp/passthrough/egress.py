@@ -115,23 +115,42 @@ class Egress:
         self._source = source
         self._slab = slab
 
-    def pass_on(
-        self, start: int, end: int, required: CapabilityMask, parts: Sequence[Part], scope: Scope = None
-    ) -> None:
-        """The message in `slab[start:end]` goes unchanged to all but its source, or to those in the scope."""
-        if self._count and self._end == start and self._required == required and self._scope == scope:
-            self._end = end
-            self._count += 1
-        else:
+    def open(self, start: int, required: CapabilityMask, scope: Scope = None) -> bool:
+        """Have a run that begins or goes on with the message at `start`; whether it takes parts.
+
+        They are taken for groups that cannot have the octets as they are, and members that are behind.
+        """
+        if not self._count or self._end != start or self._required != required or self._scope != scope:
             self.flush()
             self._start = start
-            self._end = end
-            self._count = 1
             self._required = required
             self._scope = scope
             self._keep_parts = any(group.behind or group.obstacle(required) for group in self.groups)
-        if self._keep_parts:
+        return self._keep_parts
+
+    def pass_on(
+        self,
+        start: int,
+        end: int,
+        required: CapabilityMask,
+        parts: Sequence[Part],
+        scope: Scope = None,
+        count: int = 1,
+    ) -> None:
+        """The messages in `slab[start:end]` go unchanged to all but their source, or to those in the scope.
+
+        Args:
+            start: where they begin in the slab.
+            end: and end.
+            required: what a receiver must have negotiated.
+            parts: what they say; may be left out if `open` says so.
+            scope: see `Scope`.
+            count: how many messages these are.
+        """
+        if self.open(start, required, scope):
             self._parts += parts
+        self._end = end
+        self._count += count
 
     def flush(self) -> None:
         """Hand the collected run, if any, to its receivers."""

@@ -17,7 +17,7 @@ from trio_bgp.passthrough.audience import audience_of_path, well_known
 from trio_bgp.passthrough.egress import Egress, Scope
 from trio_bgp.passthrough.group import Group, Member
 from trio_bgp.passthrough.ingress import Ingress, long_lived_stale
-from trio_bgp.passthrough.mask import EXTENDED_MESSAGE, CapabilityMask
+from trio_bgp.passthrough.mask import CapabilityMask
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.repack import Part, Withheld
 from trio_bgp.rib.decision import candidates
@@ -164,39 +164,17 @@ class RouteServer:
         # While some of its routes are stale, or may be too many, or somebody is told of changes, each message is looked
         # at as a whole.
         plain = ingress.plain_ipv4 and not member.source.stale and not _drops(member) and self.on_change is None
-        announcement = ingress.announcement
-        known = ingress.ipv4.get
-        table = self.table(IPV4_UNICAST)
-        present = table.present
-        last = len(offsets) - 1
+        bounds = [*offsets, message.end]
+        index = 0
         try:
-            for index, offset in enumerate(offsets):
-                start = offset - base
-                end = (offsets[index + 1] if index < last else message.end) - base
-                attributes = start + 23
-                nlri = attributes + (data[start + 21] << 8 | data[start + 22])
-                if attributes < nlri < end and not data[start + 19] and not data[start + 20] and plain:
-                    # Nearly all UPDATEs of a table: one attribute block and IPv4 prefixes, nothing withdrawn.
-                    octets = data[attributes:nlri]
-                    path = known(octets) or ingress.classic_path(octets)
-                    if path is not None:
-                        bits = data[nlri]
-                        nlris = (
-                            [data[nlri:end]]
-                            if bits & 7 == 0 and bits <= 32 and nlri + 1 + (bits >> 3) == end
-                            else split_prefixes(data[nlri:end], 32)
-                        )
-                        changes = table.announce(path, nlris)
-                        required = announcement
-                        if end - start > MAXIMUM_MESSAGE_LENGTH:
-                            required = CapabilityMask(required | EXTENDED_MESSAGE)
-                        part = Part(IPV4_UNICAST, path, nlris, path.lane)
-                        if changes is None and path.audience & present == present:
-                            egress.pass_on(offset, offset + end - start, required, (part,))
-                        else:
-                            self._tell(part, changes, (offset, offset + end - start, required))
-                        continue
-                self._update(member, ingress, data, start, end, offset)
+            while index < len(offsets):
+                if plain:
+                    index = self._plain(ingress, data, base, bounds, index)
+                    if index == len(offsets):
+                        break
+                start = bounds[index]
+                self._update(member, ingress, data, start - base, bounds[index + 1] - base, start)
+                index += 1
         except NotificationError as error:
             egress.flush()
             self._fail(member, error.notification, str(error))
@@ -326,6 +304,70 @@ class RouteServer:
         """A source that is gone has no routes any more."""
         source.paths.clear()
         self.identifiers.release(source)
+
+    def _plain(self, ingress: Ingress, data: bytes, base: int, bounds: list[int], first: int) -> int:
+        """Apply and forward plain announcements: one attribute block and IPv4 prefixes, which is most of any table.
+
+        Args:
+            ingress: the sender's.
+            data: the octets of the read.
+            base: where they begin in the slab.
+            bounds: where each message begins in the slab, and where the last one ends.
+            first: the message to begin with.
+
+        Returns:
+            the first message behind that is none, or the number of messages.
+
+        Raises:
+            NotificationError: the session cannot go on.
+        """
+        egress = self.egress
+        table = self.table(IPV4_UNICAST)
+        present = table.present
+        required = ingress.announcement
+        known = ingress.ipv4.get
+        last = len(bounds) - 1
+        parts: list[Part] = []
+        keep = False
+        index = run = first  # the messages from `run` on everybody gets as they are
+        try:
+            while index < last:
+                start = bounds[index] - base
+                end = bounds[index + 1] - base
+                attributes = start + 23
+                nlri = attributes + (data[start + 21] << 8 | data[start + 22])
+                if data[start + 19] or data[start + 20] or not attributes < nlri < end:
+                    break
+                if end > start + MAXIMUM_MESSAGE_LENGTH:
+                    break
+                octets = data[attributes:nlri]
+                path = known(octets) or ingress.classic_path(octets)
+                if path is None:
+                    break
+                bits = data[nlri]
+                if bits & 7 == 0 and bits <= 32 and nlri + 1 + (bits >> 3) == end:
+                    nlris = [data[nlri:end]]
+                else:
+                    nlris = split_prefixes(data[nlri:end], 32)
+                changes = table.announce(path, nlris)
+                if changes is None and path.audience & present == present:
+                    if run == index:
+                        keep = egress.open(bounds[index], required)
+                    if keep:
+                        parts.append(Part(IPV4_UNICAST, path, nlris, path.lane))
+                    index += 1
+                    continue
+                if run < index:
+                    egress.pass_on(bounds[run], bounds[index], required, parts, count=index - run)
+                    parts = []
+                index += 1
+                run = index
+                part = Part(IPV4_UNICAST, path, nlris, path.lane)
+                self._tell(part, changes, (bounds[index - 1], bounds[index], required))
+        finally:
+            if run < index:
+                egress.pass_on(bounds[run], bounds[index], required, parts, count=index - run)
+        return index
 
     def _update(self, member: Member, ingress: Ingress, data: bytes, start: int, end: int, offset: int) -> None:
         """One UPDATE of any form."""

@@ -68,15 +68,19 @@ class Lane:
         received: the identifier in the NLRI received; None without ADD-PATH.
         path_id: ours, the same towards every receiver; no other lane has it.
         paths: interned paths in this lane.
+        rank: what all of them have in common of `Path.rank`.
     """
 
-    __slots__ = ("path_id", "paths", "received", "source")
+    __slots__ = ("path_id", "paths", "rank", "received", "source")
 
     def __init__(self, source: Source, received: int | None, path_id: int) -> None:
         self.source = source
         self.received = received
         self.path_id = path_id
         self.paths = 0
+        self.rank = source.bgp_identifier << 176 | source.address << 32 | (received or 0)
+        if not source.external:
+            self.rank |= 1 << 208
 
     def __repr__(self) -> str:
         return f"Lane({self.source.name}, {self.received}, {self.path_id})"
@@ -223,13 +227,14 @@ class Path:
         # Most significant first; each field is as wide as its values, so that one comparison walks them all:
         # not long-lived stale (RFC 9494, section 4.3), LOCAL_PREF (higher wins), AS_PATH length, ORIGIN | EBGP before
         # IBGP, BGP Identifier, CLUSTER_LIST length (RFC 4456, section 9), peer address, path identifier.
-        identifier = source.bgp_identifier if parsed.originator_id is None else parsed.originator_id
         self.precedence = (0xFFFFFFFF - local_pref) << 32 | parsed.as_path_length << 8 | parsed.origin
         if stale:
             self.precedence |= 1 << 64
-        self.rank = self.precedence << 224 | identifier << 176 | source.address << 32 | (lane.received or 0)
+        self.rank = self.precedence << 224 | lane.rank
         if not source.external:
-            self.rank |= 1 << 208 | len(parsed.cluster_list) // 4 << 160
+            self.rank += len(parsed.cluster_list) // 4 << 160
+            if parsed.originator_id is not None:
+                self.rank += parsed.originator_id - source.bgp_identifier << 176
 
     def __repr__(self) -> str:
         return f"Path({self.source.name}, {self.attributes.hex()})"

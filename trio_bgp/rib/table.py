@@ -52,6 +52,13 @@ class Table:
         """
         routes = self.routes
         lane = path.lane
+        if routes.keys().isdisjoint(nlris):
+            # Nearly always while a table is loaded.
+            before = len(routes)
+            for nlri in nlris:
+                routes[nlri] = path
+            self._count(path, len(routes) - before)
+            return None
         audience = path.audience
         get = routes.get
         fresh = 0
@@ -77,11 +84,15 @@ class Table:
                 changes.simple.append(nlri)
         if not fresh and not replaced and changes is None:
             return Changes()
-        path.uses += fresh + replaced
-        if fresh:
-            prefixes = lane.source.prefixes
-            prefixes[self.family] = prefixes.get(self.family, 0) + fresh
+        path.uses += replaced
+        self._count(path, fresh)
         return changes
+
+    def _count(self, path: Path, fresh: int) -> None:
+        """Note that `fresh` prefixes more have the path, and so its source."""
+        path.uses += fresh
+        prefixes = path.source.prefixes
+        prefixes[self.family] = prefixes.get(self.family, 0) + fresh
 
     def withdraw(self, lane: Lane, nlris: Sequence[bytes]) -> Changes | None:
         """Apply a withdrawal of the lane's paths to `nlris`; None: all of it is simple."""

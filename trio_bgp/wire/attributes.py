@@ -5,6 +5,7 @@ decision process and the forwarder ask for, and keeps all octets as they came. T
 those of RFC 7606 section 7 unless another RFC is named.
 """
 
+from struct import Struct
 from typing import Final
 
 import attrs
@@ -96,6 +97,18 @@ NEXT_HOP_LENGTHS: Final[dict[tuple[int, int], frozenset[int]]] = {
 }
 """Octets a next hop may have (RFC 4760, 2545, 4364, 4659); families not listed are not checked."""
 EXTENDED_NEXT_HOP_LENGTHS: Final = frozenset({16, 24, 32, 48})
+
+
+_USUAL: Final = Struct(">IHBBBI")
+"""How most blocks begin: ORIGIN whole, AS_PATH's flags and type, its length, its first segment's type and count of AS
+numbers, and the first of these."""
+_LEAST_USUAL: Final = 20
+"""Octets of the shortest such beginning, with one AS number and NEXT_HOP."""
+_ORIGIN_IGP: Final = 0x40010100
+_ORIGIN_INCOMPLETE: Final = 0x40010102
+_AS_PATH_HEADER: Final = 0x4002
+_NEXT_HOP_HEADER: Final = b"\x40\x03\x04"
+_USUAL_SEEN: Final = 1 << AttributeType.ORIGIN | 1 << AttributeType.AS_PATH | 1 << AttributeType.NEXT_HOP
 
 
 @attrs.frozen
@@ -209,6 +222,28 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
     position = 0
     end = len(octets)
     seen = gone = 0
+    if asn4 and end >= _LEAST_USUAL:
+        # Nearly every block begins with ORIGIN, AS_PATH of one AS_SEQUENCE and NEXT_HOP: taken in one step when sound.
+        origin, as_path_header, length, segment, count, first_as = _USUAL.unpack_from(octets)
+        path_end = 7 + length
+        following = path_end + 7
+        if (
+            _ORIGIN_IGP <= origin <= _ORIGIN_INCOMPLETE
+            and as_path_header == _AS_PATH_HEADER
+            and segment == 2
+            and length == 2 + 4 * count
+            and following <= end
+            and octets[path_end : path_end + 3] == _NEXT_HOP_HEADER
+        ):
+            path = octets[7:path_end]
+            if b"\0\0\0\0" not in path and count:
+                parsed.origin = origin & 3
+                parsed.as_path = path
+                parsed.as_path_length = count
+                parsed.first_as = parsed.neighbor_as = first_as
+                parsed.next_hop = octets[path_end + 3 : following]
+                seen = _USUAL_SEEN
+                position = following
     while position < end:
         value = position + 3
         if value > end:

@@ -97,27 +97,37 @@ def _invalid(reason: str) -> NotificationError:
     )
 
 
+_SIZES: Final = {
+    maximum: tuple(1 + (bits + 7 >> 3) if bits <= maximum else 1 << 16 for bits in range(256))
+    for maximum in sorted(set(MAXIMUM_BITS.values()))
+}
+"""By the most bits a prefix may have, then by how many it has: its octets with the length octet, beyond any field for
+impossible ones."""
+
+
 def split_prefixes(octets: bytes, maximum_bits: int) -> list[bytes]:
     """The prefixes of a field: each its length octet and as many octets as it needs, further bits zeroed.
 
     Raises:
-        NotificationError: 3/10, a length above `maximum_bits` or beyond the field (RFC 7606, section 5.3).
+        NotificationError: 3/10, a length above `maximum_bits` (a value of `MAXIMUM_BITS`) or beyond the field
+            (RFC 7606, section 5.3).
     """
+    sizes = _SIZES[maximum_bits]
     found: list[bytes] = []
     position = 0
     end = len(octets)
     while position < end:
         bits = octets[position]
-        following = position + 1 + (bits + 7 >> 3)
-        if bits > maximum_bits or following > end:
-            if bits > maximum_bits:
-                raise _invalid(f"a prefix length of {bits} bits, at most {maximum_bits} are possible")
-            raise _invalid(f"a prefix of {bits} bits exceeds its field")
+        following = position + sizes[bits]
         nlri = octets[position:following]
         if bits & 7 and nlri[-1] & ~_KEEP[bits & 7]:
             nlri = nlri[:-1] + bytes((nlri[-1] & _KEEP[bits & 7],))
         found.append(nlri)
         position = following
+    if position > end:
+        if bits > maximum_bits:
+            raise _invalid(f"a prefix length of {bits} bits, at most {maximum_bits} are possible")
+        raise _invalid(f"a prefix of {bits} bits exceeds its field")
     return found
 
 
