@@ -113,7 +113,8 @@ class Network:
                     continue
                 for each in told.differences:
                     if receiver.source is each.only if each.only else receiver.source not in each.excluded:
-                        receiver.told(each.nlri, each.path, each.lane)
+                        for nlri in each.nlris:
+                            receiver.told(nlri, each.path, each.lane)
                 if receiver.source is lane.source:
                     assert receiver.source not in told.only
                     continue

@@ -82,7 +82,7 @@ def test_a_prefix_of_two_sources_is_contended() -> None:
     changes = table.announce(second, [B, A, C])
     assert changes is not None
     assert changes.simple == [B, C]
-    assert changes.contended == [(A, first, (first, second))]
+    assert [(each.nlris, each.old, each.new) for each in changes.contended] == [([A], first, (first, second))]
     assert candidates(table.routes[A]) == (first, second)
     assert (one.prefixes, two.prefixes) == ({IPV4_UNICAST: 1}, {IPV4_UNICAST: 3})
     assert (first.uses, second.uses) == (1, 3)
@@ -97,7 +97,7 @@ def test_a_contended_replacement_and_withdrawal_keep_the_others() -> None:
     table.announce(second, [A])
     changes = table.announce(better, [A])
     assert changes is not None
-    assert changes.contended == [(A, (first, second), (better, first))]
+    assert [(each.nlris, each.old, each.new) for each in changes.contended] == [([A], (first, second), (better, first))]
     assert two.prefixes == {IPV4_UNICAST: 1}
     assert list(two.paths[IPV4_UNICAST].values()) == [better]
     repeated = table.announce(better, [A])
@@ -105,7 +105,7 @@ def test_a_contended_replacement_and_withdrawal_keep_the_others() -> None:
     assert repeated.contended == []
     changes = table.withdraw(better.lane, [A])
     assert changes is not None
-    assert changes.contended == [(A, (better, first), first)]
+    assert [(each.nlris, each.old, each.new) for each in changes.contended] == [([A], (better, first), first)]
     assert table.routes == {A: first}
     assert (better.uses, two.prefixes) == (0, {IPV4_UNICAST: 0})
     assert table.withdraw(first.lane, [A]) is None
@@ -132,7 +132,7 @@ def test_a_change_of_audience_is_contended() -> None:
     table.announce(old, [A])
     changes = table.announce(new, [A])
     assert changes is not None
-    assert changes.contended == [(A, old, new)]
+    assert [(each.nlris, each.old, each.new) for each in changes.contended] == [([A], old, new)]
     assert table.routes == {A: new}
     assert (old.uses, new.uses, one.prefixes) == (0, 1, {IPV4_UNICAST: 1})
 
@@ -147,7 +147,7 @@ def test_a_withdrawal_of_what_not_all_present_had_is_contended() -> None:
     changes = table.withdraw(some.lane, [A, B])
     assert changes is not None
     assert changes.simple == [B]
-    assert changes.contended == [(A, some, None)]
+    assert [(each.nlris, each.old, each.new) for each in changes.contended] == [([A], some, None)]
     table.present = 1
     table.announce(intern(make_path(one, audience=1)), [A])
     assert table.withdraw(some.lane, [A]) is None

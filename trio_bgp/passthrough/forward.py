@@ -459,7 +459,7 @@ class RouteServer:
         by_receivers: dict[tuple[Path | None, Lane | None, Source | None, tuple[Source, ...]], list[bytes]] = {}
         for difference in told.differences:
             key = (difference.path, difference.lane, difference.only, difference.excluded)
-            by_receivers.setdefault(key, []).append(difference.nlri)
+            by_receivers.setdefault(key, []).extend(difference.nlris)
         for (path, whose, only, excluded), nlris in by_receivers.items():
             egress.send((Part(part.family, path, nlris, whose),), scope=only or scope, excluded=excluded)
         everyone = told.everyone

@@ -4,12 +4,13 @@ A `View` is the part of an export context that chooses among paths: which ones t
 a receiver gets (one; or with ADD-PATH several, or all). Everything here is about one family.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from trio_bgp.rib.decision import Entry, MedEntry, best, choose, eligible, ranked
 from trio_bgp.rib.path import Lane, Path, Source
+from trio_bgp.rib.table import Contended
 
 __all__ = ["ALL_PATHS", "Difference", "Told", "View", "compare", "exports"]
 
@@ -31,9 +32,9 @@ class View:
 
 @attrs.frozen
 class Difference:
-    """A prefix whose choice changed for some receivers to something other than the announced path."""
+    """Prefixes whose choice changed for some receivers to something other than the announced path."""
 
-    nlri: bytes
+    nlris: Sequence[bytes]
     path: Path | None
     """What those receivers should now hold; None: no longer `lane`'s path."""
     lane: Lane | None
@@ -63,9 +64,7 @@ def exports(entry: Entry | None, receiver: Source | None, view: View) -> list[Pa
     return ranked(entry, receiver, view.audience, view.limit)
 
 
-def compare(
-    view: View, lane: Lane, path: Path | None, contended: Iterable[tuple[bytes, Entry | None, Entry | None]], told: Told
-) -> None:
+def compare(view: View, lane: Lane, path: Path | None, contended: Iterable[Contended], told: Told) -> None:
     """Add to `told` what contended prefixes mean for the receivers of `view`.
 
     For the source itself nothing ever changes: its own paths are not among what it may have.
@@ -74,7 +73,7 @@ def compare(
         view: whose view of the table.
         lane: what the announcement or withdrawal was about.
         path: the announced path; None for a withdrawal.
-        contended: each prefix with its entry before and after.
+        contended: the prefixes, by their entries before and after.
         told: added to.
     """
     audience = view.audience
@@ -83,27 +82,27 @@ def compare(
         announced = False
     else:
         announced = True
-    for nlri, old, new in contended:
+    for old, new, _, nlris in contended:
         before = eligible(old, audience)
         after = eligible(new, audience)
         if not before and not after:
             continue
         if not view.add_path:
-            _compare_best(nlri, before, after, lane.source, path, told, announced=announced)
+            _compare_best(nlris, before, after, lane.source, path, told, announced=announced)
         elif view.limit == ALL_PATHS:
             if path is not None:
-                told.everyone.append(nlri)
+                told.everyone += nlris
             elif any(each.lane is lane for each in before):
                 if announced:
-                    told.everyone.append(nlri)
+                    told.everyone += nlris
                 else:
-                    told.differences.append(Difference(nlri, None, lane, None, (lane.source,)))
+                    told.differences.append(Difference(nlris, None, lane, None, (lane.source,)))
         else:
-            _compare_ranked(nlri, before, after, lane.source, view, told)
+            _compare_ranked(nlris, before, after, lane.source, view, told)
 
 
 def _compare_best(
-    nlri: bytes,
+    nlris: list[bytes],
     old: tuple[Path, ...],
     new: tuple[Path, ...],
     source: Source,
@@ -118,7 +117,7 @@ def _compare_best(
     is not the best one.
 
     Args:
-        nlri: the prefix.
+        nlris: prefixes that have these candidates.
         old: the candidates they may have, before.
         new: and after.
         source: who caused the change.
@@ -134,7 +133,7 @@ def _compare_best(
         after = new[0] if new else None
         if after is path and announced:
             # Nobody else's own path is before this one, so it is the choice of all others; or nothing is left.
-            told.everyone.append(nlri)
+            told.everyone += nlris
             return
         special = set()
         if before is not None:
@@ -143,18 +142,18 @@ def _compare_best(
             special.add(after.source)
     special.discard(source)
     if before is not after:
-        told.differences.append(Difference(nlri, after, None, None, (source, *special)))
+        told.differences.append(Difference(nlris, after, None, None, (source, *special)))
     for receiver in special:
         choice = choose(new, receiver)
         if choice is not choose(old, receiver):
             if choice is path and announced:
-                told.only.setdefault(receiver, []).append(nlri)
+                told.only.setdefault(receiver, []).extend(nlris)
             else:
-                told.differences.append(Difference(nlri, choice, None, receiver))
+                told.differences.append(Difference(nlris, choice, None, receiver))
 
 
 def _compare_ranked(
-    nlri: bytes, old: tuple[Path, ...], new: tuple[Path, ...], source: Source, view: View, told: Told
+    nlris: list[bytes], old: tuple[Path, ...], new: tuple[Path, ...], source: Source, view: View, told: Told
 ) -> None:
     """For receivers of several, but not all paths."""
     special = {each.source for each in old} | {each.source for each in new}
@@ -171,7 +170,7 @@ def _compare_ranked(
         lanes = {path.lane for path in after}
         for path in before:
             if path.lane not in lanes:
-                told.differences.append(Difference(nlri, None, path.lane, receiver, left_out))
+                told.differences.append(Difference(nlris, None, path.lane, receiver, left_out))
         for path in after:
             if path not in before:
-                told.differences.append(Difference(nlri, path, path.lane, receiver, left_out))
+                told.differences.append(Difference(nlris, path, path.lane, receiver, left_out))

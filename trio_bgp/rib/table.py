@@ -6,6 +6,7 @@ path gets exactly what was said. The rest is *contended*: what it means depends 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import attrs
 
@@ -13,7 +14,17 @@ from trio_bgp.rib.decision import Entry, candidates, make_entry
 from trio_bgp.rib.path import Lane, Path, Source
 from trio_bgp.wire.numbers import Family
 
-__all__ = ["Changes", "Table"]
+__all__ = ["Changes", "Contended", "Table"]
+
+
+class Contended(NamedTuple):
+    """Prefixes of one announcement or withdrawal that have the same entry before and the same after."""
+
+    old: Entry | None
+    new: Entry | None
+    own: Path | None
+    """The lane's path in `old`, which is not in `new`."""
+    nlris: list[bytes]
 
 
 @attrs.define(eq=False)
@@ -22,8 +33,8 @@ class Changes:
 
     simple: list[bytes] = attrs.Factory(list)
     """Prefixes of which every receiver but the source gets the announced path, if it may, or the withdrawal."""
-    contended: list[tuple[bytes, Entry | None, Entry | None]] = attrs.Factory(list)
-    """Further prefixes, each with its entry before and after."""
+    contended: list[Contended] = attrs.Factory(list)
+    """All others."""
 
 
 class Table:
@@ -64,6 +75,8 @@ class Table:
         fresh = 0
         replaced = 0
         changes: Changes | None = None
+        transitions: dict[Entry, Contended] = {}
+        transition: Contended | None = None  # the last one: prefixes announced together often had the same entry
         for position, nlri in enumerate(nlris):
             old = get(nlri)
             if old is None:
@@ -74,16 +87,32 @@ class Table:
             elif old.__class__ is Path and old.lane is lane and old.audience == audience:
                 routes[nlri] = path
                 replaced += 1
-                self._unuse(old)
+                self._unuse(old, 1)
             else:
                 if changes is None:
                     changes = Changes(list(nlris[:position]))
-                self._announce_contended(nlri, old, path, changes)
+                if transition is None or transition.old is not old:
+                    transition = transitions.get(old)
+                    if transition is None:
+                        transition = transitions[old] = _with(old, path)
+                        if transition.own is not path:
+                            changes.contended.append(transition)
+                if transition.new is not None and transition.own is not path:
+                    routes[nlri] = transition.new
+                    transition.nlris.append(nlri)
                 continue
             if changes is not None:
                 changes.simple.append(nlri)
-        if not fresh and not replaced and changes is None:
-            return Changes()
+        if changes is None:
+            if not fresh and not replaced:
+                return Changes()
+        else:
+            for _, _, own, moved in changes.contended:
+                if own is None:
+                    fresh += len(moved)
+                else:
+                    replaced += len(moved)
+                    self._unuse(own, len(moved))
         path.uses += replaced
         self._count(path, fresh)
         return changes
@@ -101,24 +130,39 @@ class Table:
         get = routes.get
         gone = 0
         changes: Changes | None = None
+        transitions: dict[Entry, Contended] = {}
+        transition: Contended | None = None
         for position, nlri in enumerate(nlris):
             old = get(nlri)
-            if old is not None and old.__class__ is Path and old.lane is lane:
+            if old is not None and old.__class__ is Path and old.lane is lane and old.audience & present == present:
                 del routes[nlri]
                 gone += 1
-                if old.audience & present == present:
-                    if changes is not None:
-                        changes.simple.append(nlri)
-                else:
-                    if changes is None:
-                        changes = Changes(list(nlris[:position]))
-                    changes.contended.append((nlri, old, None))
-                self._unuse(old)
+                self._unuse(old, 1)
+                if changes is not None:
+                    changes.simple.append(nlri)
                 continue
             if changes is None:
                 changes = Changes(list(nlris[:position]))
-            if old is not None and old.__class__ is not Path:
-                gone += self._withdraw_contended(nlri, old, lane, changes)  # type: ignore[arg-type]
+            if old is None:
+                continue
+            if transition is None or transition.old is not old:
+                transition = transitions.get(old)
+                if transition is None:
+                    transition = transitions[old] = _without(old, lane)
+                    if transition.own is not None:
+                        changes.contended.append(transition)
+            if transition.own is None:
+                continue
+            transition.nlris.append(nlri)
+            if transition.new is None:
+                del routes[nlri]
+            else:
+                routes[nlri] = transition.new
+        if changes is not None:
+            for _, _, own, moved in changes.contended:
+                gone += len(moved)
+                if own is not None:
+                    self._unuse(own, len(moved))
         if gone:
             lane.source.prefixes[self.family] -= gone
         return changes
@@ -136,45 +180,8 @@ class Table:
                     found.setdefault(path.lane, []).append(nlri)
         return found
 
-    def _announce_contended(self, nlri: bytes, old: Entry, path: Path, changes: Changes) -> None:
-        """Apply `path` to a prefix that has other paths, or a path for other receivers."""
-        lane = path.lane
-        own: Path | None = None
-        others = []
-        for candidate in candidates(old):
-            if candidate.lane is lane:
-                own = candidate
-            else:
-                others.append(candidate)
-        if own is path:
-            return
-        entry = make_entry([*others, path])
-        if entry is None:
-            raise AssertionError("an entry of at least one path")
-        self.routes[nlri] = entry
-        changes.contended.append((nlri, old, entry))
-        path.uses += 1
-        if own is None:
-            prefixes = lane.source.prefixes
-            prefixes[self.family] = prefixes.get(self.family, 0) + 1
-        else:
-            self._unuse(own)
-
-    def _withdraw_contended(self, nlri: bytes, old: tuple[Path, ...], lane: Lane, changes: Changes) -> int:
-        """Take the lane's path out of several; returns how many paths the source lost, 0 or 1."""
-        own = next((path for path in old if path.lane is lane), None)
-        if own is None:
-            return 0
-        entry = make_entry(path for path in old if path is not own)
-        if entry is None:
-            raise AssertionError("another path is left")
-        self.routes[nlri] = entry
-        changes.contended.append((nlri, old, entry))
-        self._unuse(own)
-        return 1
-
-    def _unuse(self, path: Path) -> None:
-        path.uses -= 1
+    def _unuse(self, path: Path, count: int) -> None:
+        path.uses -= count
         if not path.uses:
             self.forget(path)
 
@@ -184,3 +191,28 @@ class Table:
         store = path.source.paths.get(self.family)
         if store is not None and store.get(path.key) is path:
             del store[path.key]
+
+
+def _with(old: Entry, path: Path) -> Contended:
+    """What a prefix with the entry `old` has when `path` is announced for it."""
+    lane = path.lane
+    own: Path | None = None
+    paths = [path]
+    for candidate in candidates(old):
+        if candidate.lane is lane:
+            own = candidate
+        else:
+            paths.append(candidate)
+    return Contended(old, old if own is path else make_entry(paths), own, [])
+
+
+def _without(old: Entry, lane: Lane) -> Contended:
+    """What a prefix with the entry `old` has when the lane's path, if there is one, is withdrawn."""
+    own: Path | None = None
+    paths = []
+    for candidate in candidates(old):
+        if candidate.lane is lane:
+            own = candidate
+        else:
+            paths.append(candidate)
+    return Contended(old, old if own is None else make_entry(paths), own, [])
