@@ -1,22 +1,22 @@
 """Telling receivers what they have yet to hear, and taking away what a lost peer had: long work in short steps.
 
 A member is a receiver of live messages from the moment it joins. What was there before is told by a `Replay`: it lists
-a family's prefixes by path and sends, step by step, those that still have that path; any other has changed since, and
-that change went out live. So a replay and live messages can be mixed in any order that keeps each queue's own order.
+a family's prefixes and tells, step by step, what they have then. Any change before or after that goes out live. So a
+replay and live messages can be mixed in any order that keeps each queue's own order.
 
 A member whose queue passed its limit is *behind*: live messages no longer reach it, their prefixes are remembered
 instead. When its queue has drained it is told their present state (`catch_up`) and is live again. What lies in between
 is never sent, nothing is lost, and what has to be remembered is at most the table's prefixes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from itertools import islice
 from typing import Final
 
 from trio_bgp.passthrough.egress import Egress, Variants
 from trio_bgp.passthrough.forward import RouteServer
-from trio_bgp.passthrough.group import Member
+from trio_bgp.passthrough.group import Group, Member
 from trio_bgp.passthrough.repack import Part
 from trio_bgp.rib.decision import Entry, MedEntry, choose
 from trio_bgp.rib.export import ALL_PATHS, View, exports
@@ -30,10 +30,8 @@ __all__ = ["Progress", "Removal", "Replay", "catch_up", "has_room", "present_sta
 
 LOW_WATER: Final = 512 * 1024
 """Octets queued below which a member is given more of a replay or caught up."""
-CHUNK_OCTETS: Final = 128 * 1024
-"""Octets of a replay that are written and queued in one step, about."""
-STEP_PREFIXES: Final = 4096
-"""Prefixes looked at in one step: about two milliseconds."""
+STEP_PREFIXES: Final = 2048
+"""Prefixes looked at in one step: one or two milliseconds."""
 BORR: Final = 1
 EORR: Final = 2
 
@@ -73,11 +71,6 @@ class Replay:
         self._table: Table = server.table(family)
         self._keys: list[bytes] | None = None
         self._looked = 0
-        self._by_path: dict[Path, list[bytes]] = {}
-        self._irregular: list[bytes] = []
-        self._order: list[tuple[Path | None, list[bytes]]] | None = None
-        self._position = 0
-        self._within = 0
 
     @property
     def started(self) -> bool:
@@ -106,47 +99,54 @@ class Replay:
         if self._keys is None:
             self._keys = list(self._table.routes)
             self._mark(BORR)
-        if self._order is None:
-            self._collect(self._keys)
-            return Progress.MORE, []
         ready = [member for member in self.members if member.behind is None and has_room(member)]
         if not ready:
             return Progress.WAITING, []
-        # A live member whose queue is long gets this step's chunk too, as long as its limit allows; one that is behind,
-        # or whose queue is full, goes on alone when it has caught up or drained.
+        # A live member whose queue is long gets this step's prefixes too, as long as its limit allows; one that is
+        # behind, or whose queue is full, goes on alone when it has caught up or drained.
         left = [
             self._split_off(member)
             for member in list(self.members)
             if member.behind is not None or member.outbound.queued > member.settings.queue_limit
         ]
-        if self._position == len(self._order):
+        if self._looked >= len(self._keys):
             self._finish()
             return Progress.DONE, left
-        self._chunk(self._order)
+        nlris = self._keys[self._looked : self._looked + STEP_PREFIXES]
+        self._looked += STEP_PREFIXES
+        self._tell(nlris)
         return Progress.MORE, left
 
-    def _collect(self, keys: list[bytes]) -> None:
-        """Sort the next prefixes by path."""
-        get = self._table.routes.get
-        by_path = self._by_path
-        for nlri in islice(keys, self._looked, self._looked + STEP_PREFIXES):
-            paths = self._regular(get(nlri))
-            if paths is None:
-                self._irregular.append(nlri)
-                continue
-            for path in paths:
-                nlris = by_path.get(path)
-                if nlris is None:
-                    by_path[path] = [nlri]
-                else:
-                    nlris.append(nlri)
-        self._looked += STEP_PREFIXES
-        if self._looked >= len(keys):
-            self._order = [*by_path.items(), (None, self._irregular)]
-            self._by_path = {}
-            keys.clear()
+    def _tell(self, nlris: list[bytes]) -> None:
+        """Tell all members what these prefixes have now."""
+        by_path: dict[Path, list[bytes]] = {}
+        irregular: list[bytes] = []
+        last: Entry | None = None
+        lists: list[list[bytes]] = []
+        for nlri, entry in zip(nlris, map(self._table.routes.get, nlris), strict=True):
+            if entry is not last:
+                # Prefixes that came together have the same entry more often than not.
+                last = entry
+                paths = self._regular(entry)
+                lists = [irregular] if paths is None else [by_path.setdefault(path, []) for path in paths]
+            for each in lists:
+                each.append(nlri)
+        own = {member.source for member in self.members}
+        parts: dict[Source | None, list[Part]] = {}
+        for path, found in by_path.items():
+            source = path.source if path.source in own else None
+            parts.setdefault(source, []).append(Part(self.family, path, found, path.lane))
+        for source, told in parts.items():
+            self._send_shared(told, source)
+        for member in self.members:
+            # The source of a path gets what is best without it.
+            mine = [] if self.view.add_path else [nlri for part in parts.get(member.source, ()) for nlri in part.nlris]
+            alone = self._present(irregular + mine, member)
+            if alone:
+                packed = self._egress.repack(self._egress.group_of[member], alone)
+                self._egress.send_octets(member, packed.octets, packed.count)
 
-    def _regular(self, entry: Entry | None) -> Iterable[Path] | None:
+    def _regular(self, entry: Entry | None) -> Sequence[Path] | None:
         """The paths that every member gets of an entry, but for those who are their source; None if that depends."""
         audience = self.view.audience
         if entry is None:
@@ -164,82 +164,19 @@ class Replay:
                 return (path,)
         return ()
 
-    def _chunk(self, order: list[tuple[Path | None, list[bytes]]]) -> None:
-        """Write and queue the next prefixes, up to a chunk's octets."""
-        shared: list[Part] = []
-        exceptions: dict[Member, list[Part]] = {}
-        own: dict[Source, Member] = {member.source: member for member in self.members}
-        octets = 0
-        looked = 0
-        while self._position < len(order) and octets < CHUNK_OCTETS and looked < STEP_PREFIXES:
-            path, nlris = order[self._position]
-            nlris = nlris[self._within : self._within + STEP_PREFIXES]
-            self._within += STEP_PREFIXES
-            looked += len(nlris) + 1
-            if self._within >= len(order[self._position][1]):
-                self._position += 1
-                self._within = 0
-            if path is None:
-                for member in self.members:
-                    exceptions.setdefault(member, []).extend(self._present(nlris, member))
-                continue
-            valid, irregular = self._still(path, nlris)
-            if irregular:
-                for member in self.members:
-                    exceptions.setdefault(member, []).extend(self._present(irregular, member))
-            if not valid:
-                continue
-            part = Part(self.family, path, valid, path.lane)
-            source_member = own.get(path.source)
-            if source_member is not None:
-                # The source of these paths gets what is best without it, everybody else gets them.
-                if not self.view.add_path:
-                    exceptions.setdefault(source_member, []).extend(self._present(valid, source_member))
-                self._send_shared(shared, exceptions)
-                shared = []
-                exceptions = {}
-                self._send_shared([part], {}, without=source_member)
-            else:
-                shared.append(part)
-            octets += len(path.attributes) + 23 + sum(map(len, valid))
-        self._send_shared(shared, exceptions)
-
-    def _still(self, path: Path, nlris: list[bytes]) -> tuple[list[bytes], list[bytes]]:
-        """Those prefixes that every member still gets with `path`, and those where it depends on who asks."""
-        get = self._table.routes.get
-        valid: list[bytes] = []
-        irregular: list[bytes] = []
-        for nlri in nlris:
-            entry = get(nlri)
-            if entry is path:
-                valid.append(nlri)
-            elif entry is not None and entry.__class__ is not Path:
-                paths = self._regular(entry)
-                if paths is None:
-                    irregular.append(nlri)
-                elif path in paths:
-                    valid.append(nlri)
-        return valid, irregular
-
     def _present(self, nlris: Iterable[bytes], member: Member) -> list[Part]:
         """What the member should hold of these prefixes now."""
         return present_state(self._table, nlris, member, self.view)
 
-    def _send_shared(
-        self, parts: list[Part], exceptions: dict[Member, list[Part]], without: Member | None = None
-    ) -> None:
-        """Queue parts for all members, each written once for all that read them alike."""
-        variants: Variants = {}
+    def _send_shared(self, parts: list[Part], without: Source | None) -> None:
+        """Queue parts for all members but one, each written once for all that read them alike."""
+        by_group: dict[Group, list[Member]] = {}
         for member in self.members:
-            if member is without:
-                continue
-            group = self._egress.group_of[member]
-            if parts:
-                self._egress.send_message((member,), self._egress.write(group, parts, variants).message)
-            alone = exceptions.get(member)
-            if alone:
-                packed = self._egress.repack(group, alone)
-                self._egress.send_octets(member, packed.octets, packed.count)
+            if member.source is not without:
+                by_group.setdefault(self._egress.group_of[member], []).append(member)
+        variants: Variants = {}
+        for group, members in by_group.items():
+            self._egress.send_message(members, self._egress.write(group, parts, variants).message)
         for written in variants.values():
             written.message.release()
 
@@ -249,9 +186,7 @@ class Replay:
         alone = Replay(self._server, self.family, self.view, refresh=self.refresh)
         alone.members = [member]
         alone._keys = self._keys
-        alone._order = self._order
-        alone._position = self._position
-        alone._within = self._within
+        alone._looked = self._looked
         return alone
 
     def _finish(self) -> None:

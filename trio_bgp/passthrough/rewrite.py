@@ -59,6 +59,12 @@ class RewriteRules:
     bgp_role: BgpRole | None = None
     graceful_shutdown: bool = False
     """We are about to go: routes are marked with GRACEFUL_SHUTDOWN (RFC 8326)."""
+    transparent: bool = attrs.field(init=False, eq=False)
+    """Attributes of external peers are for this receiver as they are kept (RFC 7947, section 2.2)."""
+
+    @transparent.default
+    def _is_transparent(self) -> bool:
+        return self.role is Role.RS_CLIENT and self.asn4 and not self.adds_otc and not self.graceful_shutdown
 
     @property
     def adds_otc(self) -> bool:
@@ -74,13 +80,14 @@ def rewritten(path: Path, family: Family, rules: RewriteRules) -> Rewritten | No
         family: of the routes that have it.
         rules: of the receivers.
     """
-    transparent = rules.role is Role.RS_CLIENT and path.source.external
-    if transparent and rules.asn4 and not rules.adds_otc and not rules.graceful_shutdown:
+    external = path.source.external
+    if external and rules.transparent:
         return path.attributes, path.next_hop
     variants = path.variants
     for position in range(0, len(variants), 2):
         if variants[position] is rules or variants[position] == rules:
             return variants[position + 1]  # type: ignore[return-value]
+    transparent = external and rules.role is Role.RS_CLIENT
     found = _rewrite(path, family, rules, transparent=transparent)
     path.variants = (*variants, rules, found)
     return found

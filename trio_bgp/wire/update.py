@@ -1,8 +1,10 @@
 """UPDATE (RFC 4271, section 4.3): where its fields are, End-of-RIB, and writing prefixes as few whole messages."""
 
 from collections.abc import Iterator, Sequence
+from struct import Struct
+from typing import Final
 
-from trio_bgp.wire.header import HEADER_LENGTH, encode_message
+from trio_bgp.wire.header import HEADER_LENGTH, ONES, encode_message
 from trio_bgp.wire.notification import NotificationError
 from trio_bgp.wire.numbers import (
     IPV4_UNICAST,
@@ -33,6 +35,8 @@ EMPTY_LENGTH = HEADER_LENGTH + 4
 """Octets of an UPDATE that says nothing."""
 UNREACH_LENGTH = 4 + 3
 """Octets of an MP_UNREACH_NLRI before its NLRI."""
+_ANNOUNCEMENT: Final = Struct(">QQHBHH")
+"""What precedes the path attributes of an UPDATE without withdrawn routes: header and both lengths."""
 
 
 def sections(buffer: bytes | bytearray, start: int, end: int) -> tuple[int, int]:
@@ -101,6 +105,10 @@ def pack_ipv4_announcement(attributes: bytes, nlris: Sequence[bytes], maximum: i
         ValueError: the attributes leave no room for a prefix.
     """
     room = maximum - EMPTY_LENGTH - len(attributes)
+    octets = b"".join(nlris)
+    if 0 < len(octets) <= room:
+        length = EMPTY_LENGTH + len(attributes) + len(octets)
+        return [_ANNOUNCEMENT.pack(ONES, ONES, length, 2, 0, len(attributes)) + attributes + octets]
     return [encode_update(b"", attributes, nlri) for nlri in _fill(nlris, room, len(attributes))]
 
 
