@@ -65,7 +65,7 @@ class Connection:
         self.transport = transport
         self.session = session
         self.incoming = incoming
-        self.outbound = Outbound(transport)
+        self.outbound = Outbound(transport, forwarder.cork)
         self.member: Member | None = None
         self.closed: Close | None = None
         self._forwarder = forwarder

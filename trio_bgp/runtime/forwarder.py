@@ -29,6 +29,7 @@ from trio_bgp.rib.export import View
 from trio_bgp.rib.path import Source
 from trio_bgp.runtime.limits import RateLimit
 from trio_bgp.runtime.monitor import Monitor
+from trio_bgp.runtime.outbound import Cork
 from trio_bgp.runtime.reader import Batch
 from trio_bgp.session.events import Close
 from trio_bgp.session.negotiation import Negotiated
@@ -251,6 +252,7 @@ class Forwarder:
         self.sessions: dict[Member, PeerUp] = {}
         """Those that are up, and how they came about."""
         self.local: Source | None = None
+        self.cork = Cork()
         self.inbox: trio.MemorySendChannel[Command]
         self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
         self.members: list[Member] = []
@@ -303,10 +305,19 @@ class Forwarder:
 
     def wake(self) -> None:
         """Have the forwarder look again at who waits for something. Never blocks."""
-        if self._replays or self._gathering or any(group.behind for group in self.server.egress.groups):
+        if self._waiting():
             # If the channel is full there are commands to handle, and it looks after each of them.
             with contextlib.suppress(trio.WouldBlock):
                 self.inbox.send_nowait(Wake())
+
+    def _waiting(self) -> bool:
+        """Whether members are to be told more than their queues had room for."""
+        return bool(self._replays or self._gathering) or any(group.behind for group in self.server.egress.groups)
+
+    def _uncork(self) -> None:
+        """Send what was put since the cork was set; who waited for room may have it now."""
+        if self.cork.flush() and self._waiting():
+            self._can_work = True
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The forwarder task; runs until cancelled, then releases what is still in its channel."""
@@ -320,9 +331,14 @@ class Forwarder:
                 if isinstance(command, Updates):
                     handled += len(command.batch.offsets)
                     await self._handle_updates(command.member, command.batch)
-                elif command is not None:
-                    self._handle(command)
-                if self._work() or handled >= SLICE_MESSAGES:
+                self.cork.active = True
+                try:
+                    if command is not None and not isinstance(command, Updates):
+                        self._handle(command)
+                    worked = self._work()
+                finally:
+                    self._uncork()
+                if worked or handled >= SLICE_MESSAGES:
                     handled = 0
                     await trio.lowlevel.checkpoint()
         finally:
@@ -352,6 +368,8 @@ class Forwarder:
             # Those that wait for an answer under way are looked at when that is done.
             min((at for asked, at in self._refresh_at.items() if not self._refreshing(*asked)), default=inf),
         )
+        if deadline == inf:
+            return await self._commands.receive()
         with trio.move_on_at(deadline):
             return await self._commands.receive()
         return None
@@ -385,6 +403,7 @@ class Forwarder:
 
     def _slice(self, member: Member, batch: Batch) -> None:
         """Handle UPDATEs without a break. The batch stays the caller's."""
+        self.cork.active = True
         try:
             if self.observers:
                 self._observe(member, batch)
@@ -397,6 +416,8 @@ class Forwarder:
             octets = bytes(batch.message.octets[: 4 * LOGGED_OCTETS]).hex()
             logger.exception("update.crashed name=%s octets=%s", member.name, octets)
             self.server.recover(member, batch.message, batch.offsets)
+        finally:
+            self._uncork()
         self._can_work = True
 
     def _intercepted(self, member: Member, batch: Batch, intercept: Intercept) -> None:

@@ -2,23 +2,45 @@
 
 One Trio memory channel in front of one task that owns the writing side of the connection. What is queued together goes
 out together: a gather write over the shared buffers, whose references are released when the kernel has the octets.
+
+To wake a task for each message costs more than the message. So while the forwarder handles a command, what it puts is
+held back (`Cork`); then it goes to the connection at once if the write task has nothing to do, and what the connection
+does not take goes through the channel.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
 
 from trio_bgp.passthrough.message import PassthroughMessage
-from trio_bgp.runtime.transport import Transport
+from trio_bgp.runtime.transport import Transport, TransportClosed
 
-__all__ = ["Outbound"]
+__all__ = ["Cork", "Outbound"]
 
 WRITE_OCTETS: Final = 512 * 1024
 """What one gather write takes from the queue, about."""
 WRITE_CHUNKS: Final = 256
 """And in how many pieces at most: a drain loop must end."""
+
+
+class Cork:
+    """Holds messages back while the forwarder handles a command, and knows for whom."""
+
+    def __init__(self) -> None:
+        self.active = False
+        """Messages put now are held back, because `flush` is certain to follow."""
+        self.outbounds: list[Outbound] = []
+
+    def flush(self) -> bool:
+        """Send what was held back; whether there was anything."""
+        self.active = False
+        outbounds, self.outbounds = self.outbounds, []
+        for outbound in outbounds:
+            outbound.flush()
+        return bool(outbounds)
 
 
 class Outbound:
@@ -28,11 +50,16 @@ class Outbound:
     from the RIB instead (see `trio_bgp.runtime.forwarder`), so what waits here stays near the peer's `queue_limit`.
 
     Args:
-        transport: the connection; the write task is its only writer.
+        transport: the connection; the write task is its only writer, or, while that waits for work, `flush`.
+        cork: says when messages are held back, and flushes; None: they never are.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, cork: Cork | None = None) -> None:
         self._transport = transport
+        self._cork = cork
+        self._held: list[PassthroughMessage] = []
+        self._idle = False  # the write task waits for something to do
+        self._begun = 0  # octets of what it takes next that have been sent
         self._put, self._take = trio.open_memory_channel[bytes | PassthroughMessage](math.inf)
         self._closed = False
         self.queued = 0
@@ -62,9 +89,62 @@ class Outbound:
         self.queued += size
         self.waiting += 1
         self.octets_put += size
+        if item.__class__ is bytes:
+            # A session's own messages come from any task, and nothing put before them may be left behind.
+            self.flush()
+        elif self._cork is not None and self._cork.active and (self._idle or self._held):
+            if not self._held:
+                self._cork.outbounds.append(self)
+            self._held.append(item)  # type: ignore[arg-type]
+            return
+        self._pass_to_task(item)
+
+    def _pass_to_task(self, item: bytes | PassthroughMessage) -> None:
+        self._idle = False
         if self._mark is None:
             self._mark = (trio.current_time(), self.octets_put)
         self._put.send_nowait(item)
+
+    def flush(self) -> None:
+        """Send what was held back, as far as the connection takes it at once; the rest is the write task's."""
+        held, self._held = self._held, []
+        if not held:
+            return
+        sent = 0
+        self._last_lag = 0.0
+        if self._idle:
+            with contextlib.suppress(TransportClosed):  # the write task will find the same
+                sent = self._transport.send_now([item.octets for item in held])
+        whole = 0
+        for item in held:
+            if len(item) > sent:
+                break
+            sent -= len(item)
+            whole += 1
+        if whole:
+            self._account(held[:whole])
+        self._begun = sent
+        for item in held[whole:]:
+            self._pass_to_task(item)
+
+    def _account(self, items: Sequence[bytes | PassthroughMessage]) -> None:
+        """Whole messages have been sent: release them."""
+        size = 0
+        if self.sent is not None:
+            self.sent(b"".join(item if isinstance(item, bytes) else item.octets for item in items))
+        for item in items:
+            size += len(item)
+            if isinstance(item, bytes):
+                self.messages_sent += 1
+            else:
+                self.messages_sent += item.count
+                item.release()
+        self.queued -= size
+        self.waiting -= len(items)
+        self.octets_taken += size
+        if self._mark is not None and self.octets_taken >= self._mark[1]:
+            self._last_lag = trio.current_time() - self._mark[0]
+            self._mark = None
 
     def lag(self, now: float) -> float:
         """Seconds that octets wait here until the system takes them: of a sample, the last or one still waiting."""
@@ -78,6 +158,11 @@ class Outbound:
 
     def discard(self) -> None:
         """Release all that is queued. What the write task has already taken is not affected."""
+        held, self._held = self._held, []
+        for each in held:
+            self.queued -= len(each)
+            self.waiting -= 1
+            each.release()
         while True:
             try:
                 item = self._take.receive_nowait()
@@ -99,7 +184,13 @@ class Outbound:
         try:
             while True:
                 try:
-                    item = await take.receive()
+                    item = take.receive_nowait()
+                except trio.WouldBlock:
+                    self._idle = True
+                    try:
+                        item = await take.receive()
+                    except trio.EndOfChannel:
+                        return
                 except trio.EndOfChannel:
                     return
                 taken.append(item)
@@ -111,26 +202,18 @@ class Outbound:
                         break
                     taken.append(item)
                     size += len(item)
-                await self._transport.send([item if isinstance(item, bytes) else item.octets for item in taken])
-                if self.sent is not None:
-                    self.sent(b"".join(item if isinstance(item, bytes) else item.octets for item in taken))
-                for item in taken:
-                    if isinstance(item, bytes):
-                        self.messages_sent += 1
-                    else:
-                        self.messages_sent += item.count
-                        item.release()
-                self.waiting -= len(taken)
+                chunks = [item if isinstance(item, bytes) else item.octets for item in taken]
+                if self._begun:
+                    chunks[0] = memoryview(chunks[0])[self._begun :]
+                    self._begun = 0
+                await self._transport.send(chunks)
+                self._account(taken)
                 taken.clear()
-                self.queued -= size
-                self.octets_taken += size
-                if self._mark is not None and self.octets_taken >= self._mark[1]:
-                    self._last_lag = trio.current_time() - self._mark[0]
-                    self._mark = None
                 if self.drained is not None:
                     self.drained()
         finally:
             self._closed = True
+            self._idle = False
             for item in taken:
                 if isinstance(item, PassthroughMessage):
                     item.release()

@@ -81,6 +81,7 @@ class MessageReader:
         self._slab: Slab | None = None
         self._start = 0  # of the octets not yet handed out
         self._fill = 0  # where the next read goes
+        self._drained = True  # nothing is there to read, as far as is known
         self.octets_received = 0
 
     @property
@@ -100,14 +101,16 @@ class MessageReader:
             TransportClosed: the connection broke.
         """
         while True:
-            if self._slab is None:
-                await self._transport.wait_readable()
-            slab = self._make_room()
-            count = self._transport.receive_now(slab.view[self._fill :])
-            if count is None:
+            if self._drained:
                 if self._start == self._fill:
                     self.close()
                 await self._transport.wait_readable()
+            slab = self._make_room()
+            room = len(slab.data) - self._fill
+            count = self._transport.receive_now(slab.view[self._fill :])
+            # After less than there was room for, nothing more is there: it is waited for rather than asked again.
+            self._drained = count is None or count < room
+            if count is None:
                 continue
             if count == 0:
                 self.close()

@@ -57,6 +57,17 @@ class Transport(ABC):
     def unread(self) -> bool:
         """Whether octets wait that `receive_now` would return at once."""
 
+    def send_now(self, chunks: Sequence[memoryview | bytes]) -> int:
+        """Write as much of the chunks as the system takes without waiting; only while no `send` is under way.
+
+        Returns:
+            octets written; 0 where a connection cannot do that.
+
+        Raises:
+            TransportClosed: the connection broke.
+        """
+        return 0
+
     @abstractmethod
     async def send(self, chunks: Sequence[memoryview | bytes]) -> None:
         """Write all chunks in order, without joining them where the system can gather.
@@ -117,6 +128,17 @@ class SocketTransport(Transport):
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         return bool(poll.poll(0))
+
+    def send_now(self, chunks: Sequence[memoryview | bytes]) -> int:
+        """See `Transport.send_now`."""
+        try:
+            sent = self.socket.send(chunks[0]) if len(chunks) == 1 else self.socket.sendmsg(chunks[:MAXIMUM_CHUNKS])
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise _closed(error) from None
+        self.octets_sent += sent
+        return sent
 
     async def send(self, chunks: Sequence[memoryview | bytes]) -> None:
         """See `Transport.send`."""
