@@ -125,7 +125,11 @@ class Outbound:
             self._account(held[:whole])
         self._begun = sent
         for item in held[whole:]:
-            self._pass_to_task(item)
+            if self._closed:
+                self.queued -= len(item)
+                item.release()
+            else:
+                self._pass_to_task(item)
 
     def _account(self, items: Sequence[bytes | PassthroughMessage]) -> None:
         """Whole messages have been sent: release them."""
