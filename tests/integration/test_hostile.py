@@ -221,7 +221,7 @@ async def test_a_frozen_joiner_gets_no_more_of_a_replay_than_its_budget(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten join together and share a replay; two of them read nothing: their queues stay near `queue_limit`."""
-    monkeypatch.setattr(catch_up, "CHUNK_OCTETS", 8192)
+    monkeypatch.setattr(catch_up, "STEP_PREFIXES", 200)
     limit = 30_000
     numbers = range(2, 12)
     async with lab(*(peer_settings(number, queue_limit=limit) for number in (1, *numbers))) as the_lab:
@@ -251,13 +251,13 @@ async def test_those_who_want_the_table_at_once_share_the_work(
     asked: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thirty peers that join, or send ROUTE-REFRESH, at the same time: the table is walked and written once."""
-    collected = 0
-    original = Replay._collect
+    steps = 0
+    original = Replay._tell
 
-    def counted(self: Replay, keys: list[bytes]) -> None:
-        nonlocal collected
-        collected += bool(keys)
-        original(self, keys)
+    def counted(self: Replay, nlris: list[bytes]) -> None:
+        nonlocal steps
+        steps += 1
+        original(self, nlris)
 
     numbers = range(2, 32)
     async with lab(*(peer_settings(number) for number in (1, *numbers))) as the_lab:
@@ -265,19 +265,19 @@ async def test_those_who_want_the_table_at_once_share_the_work(
         await large_table(one, 4000)
         await the_lab.settle()
         if not asked:
-            monkeypatch.setattr(Replay, "_collect", counted)
+            monkeypatch.setattr(Replay, "_tell", counted)
         clients = [await the_lab.join(number, wait=False) for number in numbers]
         await trio.sleep(2)
         if asked:
             for client in clients:
                 client.table.clear()
-            monkeypatch.setattr(Replay, "_collect", counted)
+            monkeypatch.setattr(Replay, "_tell", counted)
             for client in clients:
                 await client.say(REFRESH)
             await trio.sleep(2)
         await the_lab.settle()
         assert all(len(client.table) == 4000 for client in clients)
-        assert collected == 1, "a step has room for 4096 prefixes"
+        assert steps == 2, "a step looks at 2048 prefixes"
 
 
 async def test_a_refresh_that_waits_for_a_slow_reader_costs_no_time(autojump_clock: MockClock) -> None:

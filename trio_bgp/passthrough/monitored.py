@@ -65,10 +65,10 @@ def best_paths(part: Part, changes: Changes | None) -> list[Part]:
         return [part]
     found = [part._replace(nlris=changes.simple)] if changes.simple else []
     by_path: dict[Path | None, list[bytes]] = {}
-    for nlri, old, new in changes.contended:
+    for old, new, _, nlris in changes.contended:
         after = best(candidates(new))
         if after is not best(candidates(old)):
-            by_path.setdefault(after, []).append(nlri)
+            by_path.setdefault(after, []).extend(nlris)
     return found + [Part(part.family, path, nlris) for path, nlris in by_path.items()]
 
 
