@@ -38,7 +38,7 @@ def check_route(daemon: Daemon, route: Route, source: Daemon, prefix: str) -> No
 
 @pytest.mark.parametrize("client", CLIENTS, ids=[each.__name__ for each in CLIENTS])
 def test_a_daemon_with_itself(client: Callable[[int, Path, int], Daemon], tmp_path: Path) -> None:
-    """One announces, the other and a late joiner hold exactly the routes; withdraw, refresh and loss are told."""
+    """One announces, the other and a late joiner hold exactly the routes; withdrawal and loss are told."""
     port = 17910
     with (
         TrioBgp(tmp_path, port, [member(1), member(2), member(3)]) as server,
