@@ -1235,6 +1235,40 @@ async def test_trap_14_mixed_messages_are_split_by_field_and_family(autojump_clo
         assert value(two, A6, 3) in (None, HOP)
 
 
+async def test_trap_14_the_longest_mixture_is_for_everybody(autojump_clock: MockClock) -> None:
+    """RFC 8654, section 4, RFC 7606, section 5.1: 65,535 octets of four fields, to who reads 4,096, or one family."""
+    old4, new4 = ([(V4, bytes((24, first, n >> 8, n & 255))) for n in range(3500)] for first in (11, 12))
+    old6, new6 = ([(V6, bytes((48, 0x20, first, 0, 0, n >> 8, n & 255))) for n in range(2400)] for first in (1, 2))
+    path = decoder.attribute(0x40, 2, sequence(65001, 70000))
+    options: dict[int, dict[str, Any]] = {
+        1: {"extended": True},
+        2: {"extended": True},
+        4: {"asn4": False},
+        5: {"families": (V4,)},
+        6: {"families": (V6,)},
+        7: {"add_path": 1, "receives_add_path": True},
+    }
+    peers = [rs(1), rs(2), rs(3), rs(4), rs(5), rs(6), rs(7, add_path=ALL), rr(8)]
+    async with network(*peers, options=options) as (the_lab, (one, *receivers)):
+        await one.say(announce(*old4) + announce(*old6))
+        await the_lab.settle()
+        fields = [b"".join(nlri for _, nlri in routes) for routes in (old4, old6, new6, new4)]
+        attributes = ORIGIN + path + NEXT_HOP + unreach(V6, fields[1]) + reach(V6, HOP6, fields[2])
+        short = decoder.update(fields[0], attributes, fields[3])
+        padding = decoder.attribute(0xC0, 200, bytes(3000))
+        whole = decoder.update(fields[0], attributes + padding, fields[3])
+        assert len(short) < len(whole) <= 65535
+        assert len(whole) > 64000
+        await one.say(whole)
+        await the_lab.settle()
+        for client in receivers:
+            expected = {route for route in (*new4, *new6) if route[0] in client.families}
+            held = {(family, nlri[4:] if client.receives_add_path else nlri) for family, nlri in client.table}
+            assert held == expected
+            assert all(len(each) <= 4096 for each in client.updates) is (client is not receivers[0])
+            assert one.notifications == client.notifications == []
+
+
 async def test_trap_14_ipv4_withdrawn_and_announced_together_is_split(autojump_clock: MockClock) -> None:
     """RFC 7606, section 5.1: withdrawn routes and NLRI are never sent in one message."""
     async with network(rs(1), rs(2)) as (the_lab, (one, two)):
