@@ -216,15 +216,15 @@ class Egress:
             member.outbound.put(message)
             self.counters.replayed += message.count
 
-    def repack(self, group: Group, parts: Sequence[Part]) -> Repacked:
-        """Write parts for a group, reporting what it cannot be sent."""
+    def repack(self, group: Group, parts: Sequence[Part], receivers: int = 1) -> Repacked:
+        """Write parts for so many receivers of a group, reporting what they cannot be sent."""
         wanted = [part for part in parts if part.family in group.views]
         written = repack(wanted, group.maximum, group.views, group.rules)
-        self._note_withheld(group, written.withheld)
+        self._note_withheld(group, written.withheld, receivers)
         return written
 
-    def write(self, group: Group, parts: Sequence[Part], variants: Variants) -> Written:
-        """`repack` as a message that all groups share which read these parts alike.
+    def write(self, group: Group, parts: Sequence[Part], variants: Variants, receivers: int = 1) -> Written:
+        """`repack` as a message that all groups share which read these parts alike, for so many receivers.
 
         Its reference belongs to `variants`: the caller releases all of them when done.
         """
@@ -234,11 +234,11 @@ class Egress:
         key = (seen, group.maximum, group.rules)
         written = variants.get(key)
         if written is None:
-            packed = self.repack(group, parts)
+            packed = self.repack(group, parts, receivers)
             message = PassthroughMessage.repacked(packed.octets, packed.count, NO_REQUIREMENT)
             written = variants[key] = Written(message, packed.withheld)
         else:
-            self._note_withheld(group, written.withheld)
+            self._note_withheld(group, written.withheld, receivers)
         return written
 
     def sees(self, source: Source, scope: tuple[Family, View]) -> bool:
@@ -267,10 +267,10 @@ class Egress:
                     views.setdefault(family, {})[view] = None
         self.views = {family: tuple(found) for family, found in views.items()}
 
-    def _note_withheld(self, group: Group, withheld: Iterable[Withheld]) -> None:
+    def _note_withheld(self, group: Group, withheld: Iterable[Withheld], receivers: int) -> None:
         for each in withheld:
             self.counters.too_long += 1
-            group.counters.withheld[each.reason] = group.counters.withheld.get(each.reason, 0) + 1
+            group.counters.withheld[each.reason] = group.counters.withheld.get(each.reason, 0) + receivers
             self._report_withheld(group, each)
 
     def _receivers(self, scope: Scope, excluded: Sequence[Source]) -> Iterable[tuple[Group, Sequence[Member]]]:
@@ -302,7 +302,7 @@ class Egress:
         """Deliver `parts` written for the group, which were `received` messages before."""
         if not receivers or not any(part.family in group.views for part in parts):
             return
-        message = self.write(group, parts, variants).message
+        message = self.write(group, parts, variants, len(receivers)).message
         live = self._deliver(group, receivers, message, parts)
         self.counters.repacked += message.count * live
         counters = group.counters
