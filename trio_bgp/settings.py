@@ -168,6 +168,7 @@ class PeerSettings:
     range: IPv4Network | IPv6Network | None = None
     """Connections from any address inside are accepted as peers named `name/address`."""
     peer_as: int
+    """0: whichever the peer says; only for programs."""
     role: Role = Role.RS_CLIENT
     families: tuple[Family, ...] = (IPV4_UNICAST, IPV6_UNICAST)
     port: int = 179

@@ -26,6 +26,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "withdraw": "withdraw a route of our own",
     "wait": "wait until a peer is up, has sent all, or has announced a prefix",
     "dump": "write all routes as an MRT file",
+    "replay": "announce a recorded table or stream to any BGP speaker",
+    "listen": "accept sessions, count and record what is said",
     "diff": "say what a reload would change",
     "reload": "take over the changed configuration file",
 }
@@ -52,6 +54,8 @@ EPILOG: Final = """examples:
   trio-bgp withdraw 10.0.0.0/8       what was announced
   trio-bgp wait as1 established      for scripts
   trio-bgp dump mrt routes.mrt       all routes, for bgpdump
+  trio-bgp replay routes.mrt --to 192.0.2.1 --as 65001
+  trio-bgp listen --record updates   collect what others say
   trio-bgp diff                      what a reload would change
   trio-bgp reload                    take over the changed file
   trio-bgp run --help                what a command takes

@@ -130,13 +130,13 @@ def negotiate(speaker: SpeakerSettings, peer: PeerSettings, local: Open, remote:
             (RFC 6286); 2/7 there is no address family in common; 2/11 the peer's BGP Role does not fit ours (RFC 9234).
     """
     error = ErrorCode.OPEN_MESSAGE_ERROR
-    if remote.peer_as != peer.peer_as:
+    if peer.peer_as and remote.peer_as != peer.peer_as:
         raise NotificationError(
             error,
             OpenMessageErrorSubcode.BAD_PEER_AS,
             reason=f"the peer says AS {remote.peer_as}, AS {peer.peer_as} is configured",
         )
-    external = peer.peer_as != speaker.local_as
+    external = remote.peer_as != speaker.local_as
     if not external and remote.bgp_identifier == speaker.bgp_identifier:
         raise NotificationError(
             error,
