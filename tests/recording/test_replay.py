@@ -3,10 +3,11 @@
 import bz2
 import gzip
 import json
+import logging
 import lzma
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -393,6 +394,17 @@ def test_listen_may_be_for_one_as(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert json.loads(output)["sessions"] == 0
 
 
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    """`listen` configures logging, as every program does."""
+    root = logging.getLogger("trio_bgp")
+    handlers, level, propagate = root.handlers[:], root.level, root.propagate
+    yield
+    root.handlers[:], root.propagate = handlers, propagate
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("logging_restored")
 def test_listen_tells_in_words_and_in_time(capsys: pytest.CaptureFixture[str]) -> None:
     """Without `--json` a line is words; an address that is not ours is told."""
     assert main(["listen", "--on", "127.0.0.1:0", "--seconds", "0"]) == 0
