@@ -4,7 +4,6 @@ Everything here runs in the forwarder's task, or between its commands, and only 
 wants is not even looked at: observers are there only as long as somebody listens.
 """
 
-import contextlib
 import logging
 import random
 import time
@@ -16,13 +15,14 @@ import attrs
 import trio
 
 from trio_bgp import __version__
-from trio_bgp.passthrough.group import Member, OutboundQueue
+from trio_bgp.passthrough.group import Member
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.monitored import Told, adj_rib_in, best_paths, dump, loc_rib, messages_of
 from trio_bgp.passthrough.repack import Part
 from trio_bgp.rib.path import Source
 from trio_bgp.rib.table import Changes
 from trio_bgp.runtime.forwarder import EndOfRib, Forwarder, Handshake, PeerDown, PeerUp
+from trio_bgp.runtime.outbound import Tap
 from trio_bgp.runtime.station import ConnectStation, Station, connect_station
 from trio_bgp.session.events import Close
 from trio_bgp.settings import BmpStationSettings, Endpoint, MonitoredRib, Settings
@@ -74,47 +74,6 @@ class _Peer:
     """Per-peer headers, by what they are for; None: what is about the session itself."""
 
 
-class _Tap:
-    """In place of a member's outbound queue: what goes in is also shown to somebody."""
-
-    def __init__(self, queue: OutboundQueue, show: Callable[[PassthroughMessage], None]) -> None:
-        self.queue = queue
-        self._show = show
-
-    @property
-    def queued(self) -> int:
-        """See `OutboundQueue`."""
-        return self.queue.queued
-
-    @queued.setter
-    def queued(self, octets: int) -> None:
-        self.queue.queued = octets
-
-    @property
-    def waiting(self) -> int:
-        """See `OutboundQueue`."""
-        return self.queue.waiting
-
-    @waiting.setter
-    def waiting(self, pieces: int) -> None:
-        self.queue.waiting = pieces
-
-    @property
-    def drained(self) -> Callable[[], None] | None:
-        """See `OutboundQueue`."""
-        return self.queue.drained
-
-    @drained.setter
-    def drained(self, call: Callable[[], None] | None) -> None:
-        self.queue.drained = call
-
-    def put(self, item: bytes | PassthroughMessage) -> None:
-        """See `OutboundQueue`."""
-        if isinstance(item, PassthroughMessage):
-            self._show(item)
-        self.queue.put(item)
-
-
 class Stations:
     """The BMP stations, and what is told to them.
 
@@ -143,9 +102,11 @@ class Stations:
         self._clock = clock
         self._nursery: trio.Nursery | None = None
         self._up: list[Station] = []
-        self._peers: dict[str, _Peer] = {}
+        self._peers: dict[Member, _Peer] = {}
+        self._by_name: dict[str, _Peer] = {}
+        """Of two with one name, while a peer's address changes, the one that came last."""
         self._sources: dict[Source, _Peer] = {}
-        self._taps: dict[Member, _Tap] = {}
+        self._taps: dict[Member, Tap] = {}
         self._families = frozenset[Family]()
         """Those that the OPENs of the Loc-RIB's Peer Up have."""
         self._loc_rib = encode_peer(
@@ -260,55 +221,65 @@ class Stations:
         wanted = any(station.wants(MonitoredRib.ADJ_RIB_OUT, member) for station in self._up)
         tap = self._taps.get(member)
         if wanted and tap is None:
-            tap = self._taps[member] = _Tap(member.outbound, lambda message: self._sent(peer, message))
+            tap = self._taps[member] = Tap(member.outbound, lambda message: self._sent(peer, message))
             member.outbound = tap
         elif not wanted and tap is not None:
             member.outbound = tap.queue
             del self._taps[member]
 
     def _session(self, event: PeerUp | EndOfRib | PeerDown) -> None:
+        try:
+            self._tell_session(event)
+        except Exception as error:
+            self._crashed(error)
+
+    def _tell_session(self, event: PeerUp | EndOfRib | PeerDown) -> None:
         member = event.member
-        with self._guard():
-            if isinstance(event, PeerUp):
-                peer = _Peer(member, event.handshake, self._clock(), _headers(member))
-                self._peers[member.name] = self._sources[member.source] = peer
-                self._attach_tap(peer)
-                up = self._peer_up(peer)
-                for station in self._up:
-                    if station.wants_peer(member):
-                        station.put(up)
-                return
-            known = self._peers.get(member.name)
-            if known is None or known.member is not member:
-                return
-            if isinstance(event, EndOfRib):
-                self._tell(MonitoredRib.ADJ_RIB_IN_POST, known, [end_of_rib(event.family)])
-                return
-            del self._peers[member.name]
-            self._sources.pop(member.source, None)
-            self._taps.pop(member, None)
-            down = encode_peer_down(known.headers[None], *_why(event.close), at=self._clock())
+        if isinstance(event, PeerUp):
+            peer = _Peer(member, event.handshake, self._clock(), _headers(member))
+            self._peers[member] = self._by_name[member.name] = self._sources[member.source] = peer
+            self._attach_tap(peer)
+            up = self._peer_up(peer)
             for station in self._up:
                 if station.wants_peer(member):
-                    station.put(down)
+                    station.put(up)
+            return
+        known = self._peers.get(member)
+        if known is None:
+            return
+        if isinstance(event, EndOfRib):
+            self._tell(MonitoredRib.ADJ_RIB_IN_POST, known, [end_of_rib(event.family)])
+            return
+        del self._peers[member]
+        self._sources.pop(member.source, None)
+        if self._by_name.get(member.name) is known:
+            del self._by_name[member.name]
+        self._taps.pop(member, None)
+        down = encode_peer_down(known.headers[None], *_why(event.close), at=self._clock())
+        for station in self._up:
+            if station.wants_peer(member):
+                station.put(down)
 
     def _update(self, name: str, octets: bytes) -> None:
         """A peer sent this."""
-        peer = self._peers.get(name)
+        peer = self._by_name.get(name)
         if peer is not None:
-            with self._guard():
+            try:
                 self._tell(MonitoredRib.ADJ_RIB_IN_PRE, peer, (octets,))
+            except Exception as error:
+                self._crashed(error)
 
     def _sent(self, peer: _Peer, message: PassthroughMessage) -> None:
         """A peer is sent this."""
-        with self._guard():
-            octets = bytes(message.octets)
-            updates = [each for each in messages_of(octets) if each[18] == MessageType.UPDATE]
+        try:
+            updates = [each for each in messages_of(bytes(message.octets)) if each[18] == MessageType.UPDATE]
             self._tell(MonitoredRib.ADJ_RIB_OUT, peer, updates)
+        except Exception as error:
+            self._crashed(error)
 
     def _change(self, part: Part, changes: Changes | None) -> None:
         """The tables changed."""
-        with self._guard():
+        try:
             peer = None if part.lane is None else self._sources.get(part.lane.source)
             if peer is not None and part.nlris and self._wanted(MonitoredRib.ADJ_RIB_IN_POST, peer.member):
                 updates = adj_rib_in(part, peer.member, post=True)
@@ -318,6 +289,8 @@ class Stations:
                     self._renew_loc_rib()
                 for each in best_paths(part, changes):
                     self._tell(MonitoredRib.LOC_RIB, None, loc_rib(each))
+        except Exception as error:
+            self._crashed(error)
 
     def _wanted(self, rib: MonitoredRib, member: Member | None) -> bool:
         return any(station.wants(rib, member) for station in self._up)
@@ -334,15 +307,13 @@ class Stations:
                 for station in stations:
                     station.put(message)
 
-    @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
-        """A bug in what is told must not end the forwarder: stations begin anew, and the log says why."""
-        try:
-            yield
-        except Exception:
-            logger.exception("bmp.crashed: all stations begin anew")
-            for station in list(self._up):
-                station.fail("a bug: see the log")
+    def _crashed(self, error: Exception) -> None:
+        """A bug in what is told must not end the forwarder: stations begin anew, and the log says why, once."""
+        logger.error("bmp.crashed: all stations begin anew", exc_info=error)
+        stations, self._up = self._up, []
+        self._attach()
+        for station in stations:
+            station.fail("a bug: see the log")
 
     # Octets.
 

@@ -15,10 +15,11 @@ from typing import Final
 
 import trio
 
+from trio_bgp.passthrough.group import OutboundQueue
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.runtime.transport import Transport, TransportClosed
 
-__all__ = ["Cork", "Outbound"]
+__all__ = ["Cork", "Outbound", "Tap"]
 
 WRITE_OCTETS: Final = 512 * 1024
 """What one gather write takes from the queue, about."""
@@ -226,3 +227,44 @@ class Outbound:
             self._put.close()
             self._take.close()
             self.finished.set()
+
+
+class Tap:
+    """In place of a member's outbound queue: what goes in is also shown to somebody."""
+
+    def __init__(self, queue: OutboundQueue, show: Callable[[PassthroughMessage], None]) -> None:
+        self.queue = queue
+        self._show = show
+
+    @property
+    def queued(self) -> int:
+        """See `OutboundQueue`."""
+        return self.queue.queued
+
+    @queued.setter
+    def queued(self, octets: int) -> None:
+        self.queue.queued = octets
+
+    @property
+    def waiting(self) -> int:
+        """See `OutboundQueue`."""
+        return self.queue.waiting
+
+    @waiting.setter
+    def waiting(self, pieces: int) -> None:
+        self.queue.waiting = pieces
+
+    @property
+    def drained(self) -> Callable[[], None] | None:
+        """See `OutboundQueue`."""
+        return self.queue.drained
+
+    @drained.setter
+    def drained(self, call: Callable[[], None] | None) -> None:
+        self.queue.drained = call
+
+    def put(self, item: bytes | PassthroughMessage) -> None:
+        """See `OutboundQueue`."""
+        if isinstance(item, PassthroughMessage):
+            self._show(item)
+        self.queue.put(item)
