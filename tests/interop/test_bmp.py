@@ -110,8 +110,8 @@ connect_retry_time = 1
     ):
         wait_for(server.log, lambda text: "bmp.connect_failed" in text)
         with Pmbmpd(0, tmp_path, bmp_port) as station, Bird(2, tmp_path, port) as two:
-            for prefix in (*own, *shared):
-                one.announce(prefix, communities=("65001:1", "65001:2"))
+            one.static |= dict.fromkeys((*own, *shared), (7, ("65001:1", "65001:2")))
+            one.configure()
             for prefix in shared:
                 two.announce(prefix)
             ours, theirs = said(one, *own, *shared), said(two, *shared)
@@ -222,3 +222,46 @@ def test_the_decoder_sees_what_is_malformed(tmp_path: Path) -> None:
     subprocess.run([need("text2pcap"), "-q", "-T", "18679,40000", str(dump), str(file)], check=True, timeout=30)
     assert kinds(file, 18679) == {"3": 1}
     assert len(bmp_tshark(file, 18679, MALFORMED)) == 1
+
+
+def test_a_collector_reads_path_identifiers(tmp_path: Path) -> None:
+    """With ADD-PATH on a session its Adj-RIBs have path identifiers, as both OPENs say, and others have none."""
+    port, bmp_port = 18680, 18685
+    stations = f"""
+[[bmp.stations]]
+address = "127.0.0.1:{bmp_port}"
+monitor = ["adj-rib-in-pre", "adj-rib-out", "loc-rib"]
+"""
+    prefixes = ("10.1.0.0/16", "10.2.0.0/16")
+    add_path = 'families = ["ipv4-unicast"]\nadd_path = { send = "all", receive = true }\n'
+    peers = [member(1, add_path), member(2, add_path), member(3)]
+    with (
+        Pmbmpd(0, tmp_path, bmp_port) as station,
+        TrioBgp(tmp_path, port, peers, extra=stations),
+        Bird(1, tmp_path, port, ipv4="add paths on;") as one,
+        Bird(2, tmp_path, port, ipv4="add paths on;") as two,
+        Bird(3, tmp_path, port) as three,
+    ):
+        for prefix in prefixes:
+            one.announce(prefix)
+        wait_for(lambda: three.routes(4), lambda routes: routes.keys() == set(prefixes))
+        for prefix in prefixes:
+            two.announce(prefix)
+
+        def monitored() -> dict[tuple[str, str], set[tuple[str, bool, str]]]:
+            found: dict[tuple[str, str], set[tuple[str, bool, str]]] = {}
+            for each in station.of_type("route_monitor"):
+                rib = "loc" if "is_loc" in each else "out" if "is_out" in each else "pre"
+                path = (each["ip_prefix"], "as_path_id" in each, each["as_path"])
+                found.setdefault((each["peer_ip"], rib), set()).add(path)
+            return found
+
+        expected = {
+            (LOC_RIB, "loc"): {(prefix, False, "65001") for prefix in prefixes},
+            (one.address, "pre"): {(prefix, True, "65001") for prefix in prefixes},
+            (two.address, "pre"): {(prefix, True, "65002") for prefix in prefixes},
+            (one.address, "out"): {(prefix, True, "65002") for prefix in prefixes},
+            (two.address, "out"): {(prefix, True, "65001") for prefix in prefixes},
+            (three.address, "out"): {(prefix, False, "65001") for prefix in prefixes},
+        }
+        wait_for(monitored, lambda found: found == expected)
