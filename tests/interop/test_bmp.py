@@ -1,6 +1,7 @@
 """BMP stations that are not ours: pmacct's collector says what it was told of, tshark finds nothing malformed."""
 
 import json
+import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -38,6 +39,10 @@ logfile: {self.folder}/log
         self.spawn(self.path, "-f", str(self.folder / "conf"))
         wait_for(lambda: self.log() + self.ended(), lambda text: "waiting for BMP data" in text or "ended" in text)
         assert not self.ended(), self.ended()
+
+    def stop(self, sign: int = signal.SIGINT) -> int | None:
+        """End it; it does not heed SIGTERM while it has a connection."""
+        return super().stop(sign)
 
     def log(self) -> str:
         """What it logged."""

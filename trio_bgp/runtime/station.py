@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import random
 import socket
 from collections import deque
@@ -306,7 +307,8 @@ async def connect_station(settings: BmpStationSettings) -> SocketTransport:
         return SocketTransport(connection)
     except OSError as error:
         connection.close()
-        raise OSError(error.errno, f"{errno.errorcode.get(error.errno or 0, '')}: {error.strerror}") from None
+        number = error.errno or 0
+        raise OSError(number, f"{errno.errorcode.get(number, number)}: {os.strerror(number)}") from None
     except BaseException:
         connection.close()
         raise
