@@ -290,6 +290,23 @@ async def test_a_daemon_that_stops_says_so(autojump_clock: trio.testing.MockCloc
         assert told.closed.is_set()
 
 
+async def test_a_station_that_reads_nothing_does_not_keep_the_daemon(autojump_clock: trio.testing.MockClock) -> None:
+    """Goodbyes to stations take a second at most, those that are connected to and those that are not yet."""
+    stations = FakeStations(5001, window=100)
+    async with bmp_lab(stations, (station(5000), station(5001)), peer_settings(1)) as the_lab:
+        stations.last(5000).freeze()
+        one = await the_lab.join(1)
+        await one.say(announce(1, TEN, more=decoder.attribute(0xC0, 200, bytes(1000))))
+        await the_lab.settle()
+        began = trio.current_time()
+        the_lab.speaker.shutdown()
+        await one.closed.wait()
+        while the_lab.speaker._nursery is not None:  # noqa: ASYNC110 (nothing tells)
+            await trio.sleep(0.01)
+        assert trio.current_time() - began < 1.5
+        assert stations.last(5000).termination is None
+
+
 async def test_a_daemon_that_leaves_for_a_restart(autojump_clock: trio.testing.MockClock) -> None:
     """Sessions are broken off without a NOTIFICATION: reason 2, event 2."""
     stations = FakeStations()
@@ -497,28 +514,36 @@ async def test_a_peer_that_moves_is_two_for_a_while(autojump_clock: trio.testing
 async def test_statistics_are_reported(autojump_clock: trio.testing.MockClock) -> None:
     """Every so often: refusals by cause, routes of each peer and of the Loc-RIB, by family too."""
     stations = FakeStations()
-    async with bmp_lab(stations, (station(statistics_interval=10),), peer_settings(1), peer_settings(2)) as the_lab:
+    checked = peer_settings(1, enforce_first_as=True, reject_martians=True)
+    async with bmp_lab(stations, (station(statistics_interval=10),), checked, peer_settings(2)) as the_lab:
         one = await the_lab.join(1)
-        await one.say(announce(1, TEN, ELEVEN) + announce(1, SIX) + announce(1, (V4, b"\x08\x0c"), asn=65000))
-        missing = decoder.update(b"", decoder.as_path(65001) + decoder.attribute(0x40, 3, b"\1\2\3\4"), b"\x08\x0d")
-        await one.say(missing + missing)
+        several = [(V4, bytes((8, number))) for number in (20, 21, 22, 23)]
+        await one.say(announce(1, *several[:2]) + announce(1, (V6, bytes.fromhex("202a001450"))))
+        await one.say(announce(1, several[2], asn=65000))
+        await one.say(announce(1, *several[2:], asn=65009))
+        await one.say(announce(1, TEN, several[3]))
+        missing = decoder.as_path(65001) + decoder.attribute(0x40, 3, b"\1\2\3\4")
+        await one.say(2 * decoder.update(b"", missing, b"\x08\x1e\x08\x1f"))
         await trio.sleep(11)
         told = stations.last(5000)
         found = told.statistics[0, address(1)]
         assert {kind: int.from_bytes(value, "big") for kind, value in found if kind != 9} == {
+            0: 3,
             3: 0,
             4: 1,
             5: 0,
-            7: 3,
+            7: 4,
             11: 2,
+            12: 4,
         }
+        assert {len(value) for kind, value in found if kind not in (7, 9)} == {4}
         assert [value for kind, value in found if kind == 9] == [
-            b"\0\1\1" + (2).to_bytes(8, "big"),
+            b"\0\1\1" + (3).to_bytes(8, "big"),
             b"\0\2\1" + (1).to_bytes(8, "big"),
         ]
         assert told.statistics[LOC_RIB, ""] == [
-            (8, (3).to_bytes(8, "big")),
-            (10, b"\0\1\1" + (2).to_bytes(8, "big")),
+            (8, (4).to_bytes(8, "big")),
+            (10, b"\0\1\1" + (3).to_bytes(8, "big")),
             (10, b"\0\2\1" + (1).to_bytes(8, "big")),
         ]
 

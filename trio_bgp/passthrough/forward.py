@@ -9,13 +9,12 @@ other peers, prefix by prefix, plus what still waits in its queue.
 import contextlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Final
 
 import attrs
 
 from trio_bgp.passthrough.audience import audience_of_path, well_known
 from trio_bgp.passthrough.egress import Egress, Scope
-from trio_bgp.passthrough.group import Group, Member
+from trio_bgp.passthrough.group import Group, Member, refusal
 from trio_bgp.passthrough.ingress import Ingress, long_lived_stale
 from trio_bgp.passthrough.mask import CapabilityMask
 from trio_bgp.passthrough.message import PassthroughMessage
@@ -39,16 +38,7 @@ from trio_bgp.wire.numbers import (
     safi_of,
 )
 
-__all__ = ["REFUSALS", "ForwardCounters", "RouteServer"]
-
-REFUSALS: Final = (
-    "treat-as-withdraw",
-    "attribute discard",
-    "AS loop",
-    "reflection loop: ORIGINATOR_ID",
-    "reflection loop: CLUSTER_LIST",
-)
-"""What is told apart in `Member.refused`, by how its cause begins; all else is `other`."""
+__all__ = ["ForwardCounters", "RouteServer"]
 
 Bounds = tuple[int, int, CapabilityMask]
 """A message that may be passed on unchanged: start and end in the slab, and what it requires of a receiver."""
@@ -542,7 +532,7 @@ class RouteServer:
 
     def _count_and_report(self, member: Member, cause: str, octets: bytes) -> None:
         self.counters.repaired += 1
-        kind = next((each for each in REFUSALS if cause.startswith(each)), "other")
+        kind = refusal(cause)
         member.refused[kind] = member.refused.get(kind, 0) + 1
         self._report(member, cause, octets)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
@@ -17,7 +17,16 @@ from trio_bgp.settings import NextHop, PeerSettings, Role, SpeakerSettings
 from trio_bgp.wire.notification import Notification
 from trio_bgp.wire.numbers import Family, Safi, safi_of
 
-__all__ = ["ExportContext", "Group", "GroupCounters", "Member", "OutboundQueue"]
+__all__ = ["ExportContext", "Group", "GroupCounters", "Member", "OutboundQueue", "refusal"]
+
+REFUSALS: Final = (
+    "treat-as-withdraw",
+    "attribute discard",
+    "AS loop",
+    "reflection loop: ORIGINATOR_ID",
+    "reflection loop: CLUSTER_LIST",
+)
+"""What is told apart of refused UPDATEs, by how the cause begins."""
 
 
 class OutboundQueue(Protocol):
@@ -32,6 +41,11 @@ class OutboundQueue(Protocol):
 
     def put(self, item: bytes | PassthroughMessage) -> None:
         """Queue whole messages, taking over the caller's reference. Never blocks."""
+
+
+def refusal(cause: str) -> str:
+    """What kind of fault a cause is, for counting: one of `REFUSALS`, or `policy`: a check refused it."""
+    return next((kind for kind in REFUSALS if cause.startswith(kind)), "policy")
 
 
 def _no_reset(notification: Notification, reason: str) -> None:
@@ -137,7 +151,9 @@ class Member:
     messages_out: int = 0
     octets_out: int = 0
     refused: dict[str, int] = attrs.Factory(dict)
-    """Its UPDATEs that were repaired or refused, by what was wrong (`trio_bgp.passthrough.forward.REFUSALS`)."""
+    """Its UPDATEs that were repaired or refused, by what was wrong (`refusal`)."""
+    prefixes_refused: dict[str, int] = attrs.Factory(dict)
+    """Prefixes it announced that were not taken, likewise."""
     end_of_rib: set[Family] = attrs.Factory(set)
     """Families whose End-of-RIB the peer has sent."""
 

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from trio_bgp.passthrough.audience import LLGR_STALE, NO_LLGR, audience_of_path, long_lived_audience, well_known
-from trio_bgp.passthrough.group import Member
+from trio_bgp.passthrough.group import Member, refusal
 from trio_bgp.passthrough.mask import (
     AS_NUMBERS,
     ASN4,
@@ -227,6 +227,10 @@ class Ingress:
         if refused is not None:
             self._report(self._member, refused, data[start:end])
             clean = False
+            if reach is not None:
+                self._note_refused(refused, reach.family, octets[reach.nlri_start : reach.nlri_end])
+            if nlri:
+                self._note_refused(refused, IPV4_UNICAST, nlri)
         rest = None if refused is not None else _without_mp(normal)
         if reach is not None:
             routes = octets[reach.nlri_start : reach.nlri_end]
@@ -304,6 +308,7 @@ class Ingress:
                 nlris = announced
                 if refuse and (martians := [nlri for nlri in announced if is_martian(family, nlri)]):
                     self._report(self._member, f"martian: {format_nlri(family, martians[0])}", rest)
+                    self._count_refused("policy", len(martians))
                     clean = False
                     parts.append(Part(family, None, martians, lane))
                     nlris = [nlri for nlri in announced if nlri not in martians]
@@ -318,6 +323,16 @@ class Ingress:
                     self._member.source.paths[family][key] = path
                 parts.append(Part(family, path, nlris, lane))
         return clean
+
+    def _note_refused(self, cause: str, family: Family, routes: bytes) -> None:
+        """Count the prefixes of a refused announcement."""
+        if family in self._families:
+            lanes = self._lanes(family, routes).values()
+            self._count_refused(refusal(cause), sum(len(keys) for by_extra in lanes for keys in by_extra.values()))
+
+    def _count_refused(self, kind: str, prefixes: int) -> None:
+        counts = self._member.prefixes_refused
+        counts[kind] = counts.get(kind, 0) + prefixes
 
     def _lanes(self, family: Family, routes: bytes) -> dict[int | None, dict[bytes, list[bytes]]]:
         """Keys of NLRI by received path identifier, then by what the NLRI carry besides the key."""

@@ -60,6 +60,11 @@ COUNTERS: Final = {
     Statistic.TREAT_AS_WITHDRAW: "treat-as-withdraw",
 }
 """Statistics and what `Member.refused` calls them."""
+PREFIX_COUNTERS: Final = {
+    Statistic.PREFIXES_REJECTED: "policy",
+    Statistic.PREFIXES_TREATED_AS_WITHDRAWN: "treat-as-withdraw",
+}
+"""Likewise of `Member.prefixes_refused`."""
 
 
 @attrs.frozen(eq=False)
@@ -187,6 +192,7 @@ class Stations:
                 found: list[tuple[Statistic, Family | None, int]] = [
                     (kind, None, member.refused.get(name, 0)) for kind, name in COUNTERS.items()
                 ]
+                found += [(kind, None, member.prefixes_refused.get(name, 0)) for kind, name in PREFIX_COUNTERS.items()]
                 found.append((Statistic.ADJ_RIB_IN, None, sum(member.source.prefixes.values())))
                 found += [
                     (Statistic.ADJ_RIB_IN_BY_FAMILY, family, member.source.prefixes.get(family, 0))

@@ -91,6 +91,7 @@ class PeerDownReason(IntEnum):
 class Statistic(IntEnum):
     """RFC 7854, section 4.8."""
 
+    PREFIXES_REJECTED = 0
     CLUSTER_LIST_LOOP = 3
     AS_PATH_LOOP = 4
     ORIGINATOR_ID = 5
@@ -99,6 +100,7 @@ class Statistic(IntEnum):
     ADJ_RIB_IN_BY_FAMILY = 9
     LOC_RIB_BY_FAMILY = 10
     TREAT_AS_WITHDRAW = 11
+    PREFIXES_TREATED_AS_WITHDRAWN = 12
 
     @property
     def gauge(self) -> bool:
