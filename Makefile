@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 SECONDS := 0
 SEED :=
 FUZZ_SECONDS := 60
+BENCH :=
 STAMP := $(VENV)/.stamp
+BENCH_STAMP := $(VENV)/.bench-stamp
 
-.PHONY: run test check fix bench interop simulate soak fuzz clean help
+.PHONY: run test check fix bench bench-full interop simulate soak fuzz clean help
 
 help:
 	@echo "make run     set up and watch a route server forward a realistic table (trio-bgp demo)"
@@ -17,11 +19,15 @@ help:
 	@echo "make soak    random schedules with faults until interrupted, or for SECONDS=...; SEED=N: that one"
 	@echo "make fix     let ruff format and mend what it can"
 	@echo "make interop tests against BIRD, FRR, GoBGP, OpenBGPD and ExaBGP (Debian packages)"
-	@echo "make bench   CPU seconds beside BIRD in the same run"
+	@echo "make bench   beside BIRD, FRR, GoBGP and OpenBGPD, minutes; make bench-full: all, hours; BENCH='...': options"
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@
 
 run: $(STAMP)
@@ -50,8 +56,11 @@ fix: $(STAMP)
 interop: $(STAMP)
 	$(BIN)/python -m pytest -q -m interop tests/interop
 
-bench: $(STAMP)
-	$(BIN)/python -m bench
+bench: $(BENCH_STAMP)
+	$(BIN)/python -m bench $(BENCH)
+
+bench-full: $(BENCH_STAMP)
+	$(BIN)/python -m bench --full $(BENCH)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

@@ -1,156 +1,167 @@
 """`python -m bench`: measure, and write a report."""
 
 import argparse
-import json
+import datetime
 import os
-import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from bench.daemons import ADDRESS, AS, Bird, CompiledTrioBgp, Copier, Daemon, TrioBgp
-from bench.table import SHARED, first_peer
+import attrs
 
-HERE = Path(__file__).resolve().parent
-TABLE = "rrc06-2010-full-table"
+from bench.build import ROOT
+from bench.daemons import DAEMONS
+from bench.generator import TooSlowError, WrongResultError
+from bench.report import write
+from bench.results import Results
+from bench.run import measure
+from bench.table import SHARED
+from bench.workloads import WORKLOADS, Case, Selection, cases, estimate, first_phase, refusal, table_of
+
 FIRST_PORT = 20100
-VARIANTS = ("as2", "add-path", "internal")
-"""Kinds of receivers that cannot have the octets as they came."""
+PORTS = 8000
+QUICK = ("load", "paths", "join", "churn", "leave")
+ONCE_SECONDS = 30.0
+"""A run that is estimated to take longer is done once."""
+TABLES = ROOT / "bench" / "build" / "tables"
 
 
-def build(name: str) -> Path:
-    """Compile one of the C programs with the system's compiler."""
-    target = HERE / "build" / name
-    source = HERE / f"{name}.c"
-    target.parent.mkdir(exist_ok=True)
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        subprocess.run(["cc", "-O2", "-Wall", "-o", str(target), str(source)], check=True)
-    return target
+@attrs.frozen
+class Plan:
+    """One run that is to be done."""
+
+    case: Case
+    daemon: str
+    run: int
+    seconds: float
 
 
-def measure(kind: type[Daemon], port: int, receivers: int, table: Path, variant: str = "") -> dict[str, float]:
-    """One run: start the daemon, all sessions up, the table from one sender to all receivers.
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="all workloads, receivers and tables, on all daemons")
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, metavar="NAME", help=", ".join(WORKLOADS))
+    parser.add_argument("--daemons", nargs="+", choices=DAEMONS, metavar="NAME", help=", ".join(DAEMONS))
+    parser.add_argument("--receivers", type=int, nargs="+", help="of the workload load; 1 10 50, or up to 200 if full")
+    parser.add_argument("--prefixes", type=int, nargs="+", help="of the workload load; 200000, also 1000000 if full")
+    parser.add_argument("--runs", type=int, default=3, help="of each case; those of more than half a minute once")
+    parser.add_argument("--limit", type=float, help="seconds a run may take: 100, or 900 if full")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "out", help="the folder of results and report")
+    parser.add_argument("--resume", action="store_true", help="keep what was measured with the same versions")
+    parser.add_argument("--report-only", action="store_true", help="write the report from what was measured")
+    parser.add_argument("--plan", action="store_true", help="say what would be run, and how long it would take")
+    found = parser.parse_args(arguments)
+    found.workloads = found.workloads or (WORKLOADS if found.full else QUICK)
+    found.daemons = found.daemons or list(DAEMONS)
+    found.receivers = found.receivers or ([1, 4, 10, 50, 100, 200] if found.full else [1, 10, 50])
+    found.prefixes = found.prefixes or ([200_000, 1_000_000] if found.full else [200_000])
+    found.limit = found.limit or (900.0 if found.full else 100.0)
+    return found
 
-    Raises:
-        RuntimeError: the run failed, or a receiver did not end with exactly the sender's routes.
-    """
-    processors = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copy(build("copier"), folder)
-        daemon = kind(folder, port, receivers + 1, variant)
-        daemon.start(processors[0])
-        command = [str(build("generator")), str(port), ADDRESS, str(table), str(receivers)]
-        if daemon.copier or variant:
-            command.append("copier" if daemon.copier else variant)
-        load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        os.sched_setaffinity(load.pid, {processors[-1]})
+
+def plan(arguments: argparse.Namespace, fingerprints: dict[str, str], results: Results) -> list[Plan]:
+    """All runs in their order, daemons alternating; what is there already or cannot be is left out, and noted why."""
+    names = [name for name in arguments.daemons if fingerprints[name]]
+    selection = Selection(arguments.workloads, arguments.receivers, arguments.prefixes, names, arguments.full)
+    found = []
+    for case, daemons in cases(selection):
+        able = []
+        for name in daemons:
+            seconds = estimate(case, DAEMONS[name])
+            reason = refusal(case, DAEMONS[name])
+            if not reason and seconds > arguments.limit:
+                reason = f"a run would take about {seconds:.0f} s"
+            if not reason:
+                able.append((name, seconds))
+            elif not results.has(case, name, 0, fingerprints[name]):
+                results.add([_row(case, name, 0, fingerprints[name]) | {"refused": reason, "phase": first_phase(case)}])
+        for run in range(arguments.runs):
+            for name, seconds in able:
+                if results.has(case, name, run, fingerprints[name]) or (run and seconds > ONCE_SECONDS):
+                    continue
+                found.append(Plan(case, name, run, seconds))
+    return found
+
+
+def _row(case: Case, daemon: str, run: int, fingerprint: str) -> dict[str, object]:
+    return {
+        "case": attrs.asdict(case),
+        "daemon": daemon,
+        "run": run,
+        "fingerprint": fingerprint,
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def execute(plans: list[Plan], results: Results, fingerprints: dict[str, str], limit: float) -> int:
+    """Do the runs; how many failed."""
+    failed = 0
+    given_up: set[tuple[Case, str]] = set()
+    left = sum(each.seconds for each in plans)
+    for number, each in enumerate(plans):
+        if (each.case, each.daemon) in given_up:
+            left -= each.seconds
+            continue
+        row = _row(each.case, each.daemon, each.run, fingerprints[each.daemon])
+        kind = DAEMONS[each.daemon]
+        begun = time.monotonic()
         try:
-            if load.stdin is None or load.stdout is None:
-                raise RuntimeError("no pipes")
-            ready = load.stdout.readline()
-            if ready != "READY\n":
-                raise RuntimeError(f"{daemon.name}: {ready}")
-            time.sleep(1.0)
-            before = daemon.cpu()
-            load.stdin.write("go\n")
-            load.stdin.flush()
-            line = load.stdout.readline()
-            if not line.startswith("DONE "):
-                raise RuntimeError(f"{daemon.name}, {receivers} receivers: {line}")
-            time.sleep(0.5)
-            result = {key: float(value) for key, _, value in (part.partition("=") for part in line.split()[1:])}
-            result["cpu"] = daemon.cpu() - before
-            result["memory"] = daemon.memory()
-            return result
-        finally:
-            if load.stdin is not None:
-                load.stdin.close()
-            load.wait()
-            daemon.stop()
-
-
-def report(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    lines = [
-        (
-            f"One sender announces {facts['prefixes']:,} prefixes in {facts['updates']:,} UPDATEs ({facts['table']}, "
-            f"first peer) to N receivers. Medians of {facts['runs']} alternating runs; the daemon on one "
-            "processor, the load on "
-            "the other."
-        ),
-        "",
-        *(f"- {version}" for version in facts["versions"]),
-        "",
-        "| receivers | half of them | daemon | CPU s | wall s | peak memory MiB | CPU / BIRD |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        lines.append(
-            f"| {row['receivers']} | {row['variant']} | {row['daemon']} | {row['cpu']:.2f} | {row['wall']:.2f} | "
-            f"{row['memory'] / 2**20:.0f} | {ratio} |"
+            table = table_of(each.case, TABLES)
+            counts = {"messages": table.messages, "prefixes": table.prefixes, "octets": table.octets}
+            # Another port each time: connections that are over keep the last one for a while.
+            port = FIRST_PORT + (int(time.time()) + number) % PORTS
+            rows = [row | counts | figures for figures in measure(each.case, kind, port, table, limit)]
+            said = ", ".join(f"{each['phase']} {each['cpu']:.2f} s" for each in rows)
+        except (RuntimeError, TooSlowError, WrongResultError) as error:
+            said = f"FAILED: {error}"
+            kind_of = "refused" if isinstance(error, TooSlowError) else "failure"
+            rows = [row | {kind_of: str(error), "phase": first_phase(each.case)}]
+            failed += kind_of == "failure"
+            given_up.add((each.case, each.daemon))
+        results.add(rows)
+        left -= each.seconds
+        took = time.monotonic() - begun
+        print(
+            f"[{number + 1}/{len(plans)}, about {left / 60:.0f} min left] {each.daemon}, {each.case.describe()}: {said}"
+            f" ({took:.0f} s)",
+            flush=True,
         )
-    return "\n".join(lines) + "\n"
+    return failed
 
 
 def main() -> int:
-    """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--receivers", type=int, nargs="+", default=[1, 10, 50])
-    parser.add_argument("--mixed", type=int, nargs="*", default=[10, 50], help="receivers when half are different")
-    parser.add_argument("--daemons", nargs="+", default=["trio-bgp", "trio-bgp compiled", "BIRD", "copier"])
-    parser.add_argument("--output", type=Path, default=HERE / "out")
-    arguments = parser.parse_args()
-    if not SHARED.is_dir():
-        print(f"{SHARED} is missing: the benchmark announces a real table from there", file=sys.stderr)
-        return 1
-    kinds: list[type[Daemon]] = [
-        kind for kind in (TrioBgp, CompiledTrioBgp, Bird, Copier) if kind.name in arguments.daemons
-    ]
-    missing = [kind.name for kind in kinds if not kind.version()]
-    if missing:
-        print(f"not installed: {', '.join(missing)} (.ci/install-daemons)", file=sys.stderr)
-        return 1
+    """Run the benchmark; 1 if a result was wrong."""
+    arguments = parse()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    table, updates, prefixes = first_peer(TABLE, arguments.output, AS)
-    rows: list[dict[str, Any]] = []
-    port = FIRST_PORT
-    cases = [(receivers, "") for receivers in arguments.receivers]
-    cases += [(receivers, variant) for receivers in arguments.mixed for variant in ("", *VARIANTS)]
-    for receivers, variant in dict.fromkeys(cases):
-        able = [kind for kind in kinds if not (variant and kind.copier)]
-        results: dict[str, list[dict[str, float]]] = {kind.name: [] for kind in able}
-        for _ in range(arguments.runs):
-            for kind in able:
-                port += 1
-                results[kind.name].append(measure(kind, port, receivers, table, variant))
-                print(f"{kind.name} {receivers} {variant}: {results[kind.name][-1]}", file=sys.stderr)
-        medians = {
-            name: {key: statistics.median(each[key] for each in runs) for key in runs[0]}
-            for name, runs in results.items()
-        }
-        bird = medians.get("BIRD")
-        for name, median in medians.items():
-            ratio = median["cpu"] / bird["cpu"] if bird is not None and bird["cpu"] and name != "BIRD" else None
-            rows.append({**median, "receivers": receivers, "daemon": name, "ratio": ratio, "variant": variant})
-    facts = {
-        "table": TABLE,
-        "updates": updates,
-        "prefixes": prefixes,
-        "runs": arguments.runs,
-        "versions": [kind.version() for kind in kinds],
-    }
-    text = report(rows, facts)
-    (arguments.output / "report.md").write_text(text)
-    (arguments.output / "report.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n")
-    print(text)
-    return 0
+    path = arguments.output / "runs.jsonl"
+    if path.exists() and not (arguments.resume or arguments.report_only or arguments.plan):
+        path.replace(path.with_suffix(".before.jsonl"))
+    results = Results(path)
+    if arguments.resume and not arguments.plan:
+        results.forget_failures()
+    if arguments.report_only:
+        print(write(results.rows, arguments.output))
+        return 0
+    if "real" in arguments.workloads and not SHARED.is_dir():
+        print(f"{SHARED} is missing: the workload real is left out", file=sys.stderr)
+        arguments.workloads = [name for name in arguments.workloads if name != "real"]
+    fingerprints = {name: DAEMONS[name].fingerprint() if DAEMONS[name].version() else "" for name in arguments.daemons}
+    absent = [name for name, found in fingerprints.items() if not found]
+    if absent:
+        print(f"not there, or not for this user: {', '.join(absent)} (.ci/install-daemons)", file=sys.stderr)
+    plans = plan(arguments, fingerprints, Results(Path(os.devnull)) if arguments.plan else results)
+    minutes = sum(each.seconds for each in plans) / 60
+    if arguments.plan:
+        for each in plans:
+            print(f"{each.daemon}, {each.case.describe()}, run {each.run + 1}: about {each.seconds:.0f} s")
+    print(f"{len(plans)} runs, about {minutes:.0f} minutes", flush=True)
+    if arguments.plan:
+        return 0
+    failed = execute(plans, results, fingerprints, arguments.limit)
+    write(results.rows, arguments.output)
+    print(f"{arguments.output / 'report.md'}: {len(results.rows)} rows, {failed} failures")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

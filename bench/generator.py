@@ -11,14 +11,14 @@ from typing import Self
 from bench.build import generator
 from bench.daemons import ADDRESS
 
-__all__ = ["Generator", "TooSlow", "WrongResult"]
+__all__ = ["Generator", "TooSlowError", "WrongResultError"]
 
 
-class WrongResult(Exception):
+class WrongResultError(Exception):
     """A receiver does not hold what it is to, or a session went down; the text says which and how."""
 
 
-class TooSlow(Exception):
+class TooSlowError(Exception):
     """The time that a run may take is over."""
 
 
@@ -29,13 +29,14 @@ class Generator:
         port: of the daemon.
         processor: where it runs.
         seconds: how long all it is told may take together.
+        hold_time: of its sessions; it sends no KEEPALIVEs after the first.
     """
 
-    def __init__(self, port: int, processor: int, seconds: float) -> None:
+    def __init__(self, port: int, processor: int, seconds: float, hold_time: int = 0) -> None:
         self._deadline = time.monotonic() + seconds
         self._seconds = seconds
         self._process = subprocess.Popen(
-            [str(generator()), ADDRESS, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [str(generator()), ADDRESS, str(port), str(hold_time)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         os.sched_setaffinity(self._process.pid, {processor})
 
@@ -56,8 +57,8 @@ class Generator:
         """Have it do something; the figures it answers with.
 
         Raises:
-            WrongResult: something is not as it should be.
-            TooSlow: it takes too long.
+            WrongResultError: something is not as it should be.
+            TooSlowError: it takes too long.
         """
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("no pipes")
@@ -65,8 +66,8 @@ class Generator:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         if not select.select([self._process.stdout], [], [], max(0.0, self._deadline - time.monotonic()))[0]:
-            raise TooSlow(f"takes more than {self._seconds:.0f} s")
+            raise TooSlowError(f"takes more than {self._seconds:.0f} s")
         answer = self._process.stdout.readline().decode().split()
         if answer[:1] != ["OK"]:
-            raise WrongResult(f"{line.split()[0]}: {' '.join(answer[1:]) or 'the generator ended'}")
+            raise WrongResultError(f"{line.split()[0]}: {' '.join(answer[1:]) or 'the generator ended'}")
         return {key: float(value) for key, _, value in (part.partition("=") for part in answer[1:])}

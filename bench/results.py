@@ -30,6 +30,7 @@ class Median:
         spread: (largest - smallest) CPU seconds / their median.
         runs: how many.
         failure: why there are no figures; empty if there are.
+        wrong: it is because a result was wrong.
     """
 
     case: Case
@@ -39,6 +40,7 @@ class Median:
     spread: float
     runs: int
     failure: str = ""
+    wrong: bool = False
 
 
 class Results:
@@ -71,13 +73,10 @@ class Results:
         wanted = (attrs.asdict(case), daemon, run, fingerprint)
         return any((row["case"], row["daemon"], row["run"], row["fingerprint"]) == wanted for row in self.rows)
 
-    def failure(self, case: Case, daemon: str, fingerprint: str) -> str:
-        """Why a run of that case failed; empty if none did."""
-        wanted = (attrs.asdict(case), daemon, fingerprint)
-        for row in self.rows:
-            if (row["case"], row["daemon"], row["fingerprint"]) == wanted and row.get("failure"):
-                return str(row["failure"])
-        return ""
+    def forget_failures(self) -> None:
+        """Drop what has no figures, in the file too: it is to be done again."""
+        self.rows = [row for row in self.rows if "cpu" in row]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
 
 
 def medians(rows: Iterable[dict[str, Any]]) -> list[Median]:
@@ -96,10 +95,15 @@ def medians(rows: Iterable[dict[str, Any]]) -> list[Median]:
             groups.setdefault((case, row["phase"], row["daemon"]), []).append(row)
     found = []
     for (case, phase, daemon), group in groups.items():
-        failures = [row["failure"] for row in group if row.get("failure")]
-        if failures:
-            found.append(Median(case, phase, daemon, {}, 0.0, len(group), failures[0]))
+        # One wrong result makes the others worthless; one that was not tried does not.
+        failures = [row["failure"] for row in group if "failure" in row]
+        reasons = [row["refused"] for row in group if "refused" in row]
+        if failures or len(reasons) == len(group):
+            found.append(
+                Median(case, phase, daemon, {}, 0.0, len(group), "".join(failures[:1]) or reasons[0], bool(failures))
+            )
             continue
+        group = [row for row in group if "cpu" in row]
         values = {
             key: statistics.median(row[key] for row in group) for key in METRICS if all(key in row for row in group)
         }

@@ -10,7 +10,7 @@ from typing import Any
 from bench.daemons import Daemon
 from bench.generator import Generator
 from bench.table import Table
-from bench.workloads import CHURN_SECONDS, JOINERS, Case
+from bench.workloads import CHURN_SECONDS, JOINERS, Case, first_phase
 
 __all__ = ["measure"]
 
@@ -28,8 +28,8 @@ def measure(case: Case, kind: type[Daemon], port: int, table: Table, seconds: fl
         generator), `memory` and `resident` (octets, peak and now), and of churn `p50_ms`, `p99_ms`, `max_ms`.
 
     Raises:
-        WrongResult: a receiver does not hold what it is to.
-        TooSlow: it takes longer than `seconds`.
+        WrongResultError: a receiver does not hold what it is to.
+        TooSlowError: it takes longer than `seconds`.
         RuntimeError: the daemon does not start, or ended.
     """
     processors = sorted(os.sched_getaffinity(0))
@@ -39,7 +39,7 @@ def measure(case: Case, kind: type[Daemon], port: int, table: Table, seconds: fl
         daemon = kind(folder, port, case.peers())
         try:
             daemon.start(processors[0])
-            with Generator(port, processors[-1], seconds) as generator:
+            with Generator(port, processors[-1], seconds, daemon.hold_time) as generator:
                 return list(_phases(case, daemon, generator, table))
         except RuntimeError as error:
             output = (folder / "output").read_text(errors="replace") if (folder / "output").exists() else ""
@@ -49,15 +49,17 @@ def measure(case: Case, kind: type[Daemon], port: int, table: Table, seconds: fl
 
 
 def _phases(case: Case, daemon: Daemon, generator: Generator, table: Table) -> Iterator[dict[str, Any]]:
-    several = case.senders > 1
-    views = (table.runner_up if daemon.runner_up else table.hidden) if several else ()
+    views = {
+        "nothing": table.hidden,
+        "runner-up": table.runner_up,
+        "echo": [table.best] * case.senders,
+    }[daemon.to_source]
     files = [*table.senders, table.best, *views]
     best = case.senders
     generator.tell("table " + " ".join(str(path) for path in files))
     copier = daemon.name == "copier"
     for number in range(case.senders):
-        want = best + 1 + number if several else -1
-        generator.tell(f"connect 1 {'copier' if copier else 'plain'} {want} 0")
+        generator.tell(f"connect 1 {'copier' if copier else 'plain'} {best + 1 + number} 0")
     half = case.receivers // 2 if case.variant else 0
     plain = "copier" if copier else "plain"
     small = case.frozen
@@ -77,8 +79,7 @@ def _phases(case: Case, daemon: Daemon, generator: Generator, table: Table) -> I
         generator.tell("check")
         return {"phase": name, "cpu": cpu, "idle": idle, **daemon.memory(), **figures}
 
-    name = "paths" if several else "load"
-    yield phase(name, "send " + " ".join(f"{number}:{number}" for number in range(case.senders)))
+    yield phase(first_phase(case), "send " + " ".join(f"{number}:{number}" for number in range(case.senders)))
     if case.workload == "join":
         yield phase("join 1", f"join 1 plain {best}")
         yield phase(f"join {JOINERS}", f"join {JOINERS} plain {best}")

@@ -1,9 +1,10 @@
 """The tables that are announced, as files of UPDATEs: made from a seed, or real ones.
 
 A made table is like the one of `trio-bgp demo`: how many prefixes share an attribute block, how long paths are and what
-else routes carry is counted from public tables (`trio_bgp.cli.sample_table`). With several senders, all announce the same
-prefixes in the same blocks, but in an order and with AS paths of their own. Their lengths differ, so that each daemon
-must find the same best path, and each sender has the best, the second best and so on for an equal share of the blocks.
+else routes carry is counted from public tables (`trio_bgp.cli.sample_table`). With several senders, all announce the
+same prefixes in the same blocks, but in an order and with AS paths of their own. Their lengths differ, so that each
+daemon must find the same best path, and each sender has the best, the second best and so on for an equal share of the
+blocks.
 """
 
 import lzma

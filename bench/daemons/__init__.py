@@ -10,7 +10,6 @@ from bench.daemons.ours import CompiledTrioBgp, Copier, TrioBgp
 __all__ = ["ADDRESS", "AS", "DAEMONS", "FIRST_AS", "Bird", "CompiledTrioBgp", "Daemon", "Peer", "TrioBgp"]
 
 DAEMONS: dict[str, type[Daemon]] = {
-    kind.name: kind
-    for kind in (TrioBgp, CompiledTrioBgp, Bird, Frr, GoBgp, OpenBgpd, Copier)
+    kind.name: kind for kind in (TrioBgp, CompiledTrioBgp, Bird, Frr, GoBgp, OpenBgpd, Copier)
 }
 """By name, in the order in which they are run and shown."""

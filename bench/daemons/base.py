@@ -82,8 +82,10 @@ class Daemon:
     """Kinds of receivers it can have beside plain ones."""
     lacks: ClassVar[dict[str, str]] = {}
     """Workloads it cannot do, and why."""
-    runner_up: ClassVar[bool] = False
-    """The source of the best path gets the second best; if not, it gets none (RFC 7947, section 2.3.1)."""
+    to_source: ClassVar[str] = "nothing"
+    """What the source of a best path gets: "nothing", the "runner-up" (RFC 7947, section 2.3), or an "echo" of it."""
+    hold_time: ClassVar[int] = 0
+    """Of the sessions, in seconds; 0 for no KEEPALIVEs."""
     pace: ClassVar[tuple[float, float]] = (3e-6, 2e-8)
     """Seconds per prefix, and per prefix and receiver: roughly, for the estimate of how long all takes."""
 

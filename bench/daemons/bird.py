@@ -42,4 +42,3 @@ class Bird(Daemon):
         path = self.folder / "bird.conf"
         path.write_text(text)
         return [program("bird"), "-f", "-c", str(path), "-s", str(self.folder / "ctl"), "-P", str(self.folder / "pid")]
-

@@ -8,9 +8,13 @@ __all__ = ["Frr"]
 
 
 class Frr(Daemon):
-    """FRR's bgpd with `route-server-client` for each peer."""
+    """FRR's bgpd with `route-server-client` for each peer.
+
+    Peers of one update group get the same messages, the source of a route among them.
+    """
 
     name = "FRR"
+    to_source = "echo"
     pace = (4e-6, 3e-7)
 
     @classmethod

@@ -20,7 +20,7 @@ class TrioBgp(Daemon):
     """This project."""
 
     name = "trio-bgp"
-    runner_up = True
+    to_source = "runner-up"
     pace = (3e-6, 3e-9)
 
     @classmethod

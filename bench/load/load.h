@@ -49,7 +49,7 @@ int delays_wanted(void);
 void delays_say(void);
 
 /* peer.c */
-void peer_dial(struct peer *peer, const char *address, int port, int index, int small);
+void peer_dial(struct peer *peer, const char *address, int port, int hold_time, int index, int small);
 int peer_read(struct peer *peer);
 int peer_complete(const struct peer *peer);
 void peer_detach(struct peer *peer);

@@ -1,6 +1,6 @@
 /* The load for the benchmark: BGP speakers on loopback addresses that announce files of UPDATEs, and others that receive.
  *
- *     load ADDRESS PORT
+ *     load ADDRESS PORT HOLD_TIME
  *
  * It is told what to do by lines on its input and answers each with a line `OK key=value ...`; at the first thing that
  * is not as it should be it says `FAIL` and why, and ends. Peers are numbered in the order in which they connect, files in
@@ -15,7 +15,8 @@
  *     check                                        read what may still have come: all must still hold what they are to
  *
  * What a peer holds is followed message by message, except for those whose octets are the same as another's: of them the
- * octets are compared. Only what the benchmark needs is spoken: 4-octet AS numbers, IPv4 unicast, hold time 0. With the
+ * octets are compared. Only what the benchmark needs is spoken: 4-octet AS numbers, IPv4 unicast, no
+ * KEEPALIVE after the first. With the
  * variants as2, add-path and internal a peer has no 4-octet AS numbers, takes path identifiers, or is in the daemon's AS
  * 64999; with copier no OPEN is said. */
 #define _GNU_SOURCE
@@ -37,7 +38,7 @@
 #define IDLE_SECONDS 60
 
 static const char *address;
-static int port, poller, timer, count, files;
+static int port, hold_time, poller, timer, count, files;
 static struct peer peers[PEERS];
 static struct file file[64];
 static double begun, cpu_begun, last_octet, first_octet;
@@ -137,7 +138,7 @@ static void dial(int more, struct class *class, int small) {
     if (count + more > PEERS) fail("too many peers");
     for (; more--; count++) {
         peers[count].class = class;
-        peer_dial(&peers[count], address, port, count, small);
+        peer_dial(&peers[count], address, port, hold_time, count, small);
         watch(&peers[count], EPOLLIN);
     }
 }
@@ -241,9 +242,10 @@ int main(int argc, char **argv) {
     int number, want, rate, small, used;
     double seconds;
     char variant[16];
-    if (argc < 3) return 2;
+    if (argc < 4) return 2;
     address = argv[1];
     port = atoi(argv[2]);
+    hold_time = atoi(argv[3]);
     setvbuf(stdout, 0, _IOLBF, 0);
     poller = epoll_create1(0);
     timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);

@@ -18,7 +18,7 @@ static uint8_t *const area = shared + MESSAGE;   /* a message that is not whole 
 
 static size_t size_of(const uint8_t *message) { return message[16] << 8 | message[17]; }
 
-static void say_open(int fd, int index, enum variant variant) {
+static void say_open(int fd, int hold_time, int index, enum variant variant) {
     uint32_t number = variant == AS2 ? 60000u + index : variant == INTERNAL ? 64999 : 4200000000u + index;
     uint16_t small = htons(number > 65535 ? 23456 : number);
     uint32_t as = htonl(number), identifier = htonl(0x0a000001 + index);
@@ -26,7 +26,7 @@ static void say_open(int fd, int index, enum variant variant) {
     memset(message, 0xff, 16);
     message[18] = 1; message[19] = 4;
     memcpy(message + 20, &small, 2);
-    message[22] = message[23] = 0;   /* hold time 0: no KEEPALIVEs after the first */
+    message[22] = hold_time >> 8; message[23] = hold_time;
     memcpy(message + 24, &identifier, 4);
     memcpy(at, "\2\6\1\4\0\1\0\1", 8); at += 8;
     if (variant != AS2) { memcpy(at, "\2\6\101\4", 4); memcpy(at + 4, &as, 4); at += 8; }
@@ -41,7 +41,7 @@ static void say_open(int fd, int index, enum variant variant) {
 
 /* Connect from the loopback address of that index and say OPEN and KEEPALIVE. With `small`, what is in flight to it is
  * little, as on a real network: a receiver that stops reading is soon felt. */
-void peer_dial(struct peer *peer, const char *address, int port, int index, int small) {
+void peer_dial(struct peer *peer, const char *address, int port, int hold_time, int index, int small) {
     struct sockaddr_in local = {.sin_family = AF_INET}, remote = {.sin_family = AF_INET, .sin_port = htons(port)};
     int one = 1, segment = 1460, window = 4096;
     local.sin_addr.s_addr = htonl(0x7f000100 + (index / 250) * 256 + index % 250 + 1);
@@ -62,7 +62,7 @@ void peer_dial(struct peer *peer, const char *address, int port, int index, int 
     peer->rest = malloc(MESSAGE);
     peer->follows = 1;
     if (peer->class->variant == COPIER) peer->up = 1;
-    else say_open(peer->fd, index, peer->class->variant);
+    else say_open(peer->fd, hold_time, index, peer->class->variant);
     fcntl(peer->fd, F_SETFL, O_NONBLOCK);
 }
 
