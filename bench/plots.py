@@ -57,6 +57,7 @@ def _lines(axes: Any, rows: Sequence[Median]) -> None:
     curves: dict[tuple[str, int], list[tuple[int, float]]] = {}
     for each in rows:
         curves.setdefault((each.daemon, each.case.prefixes), []).append((each.case.receivers, each.values["cpu"]))
+    curves = {key: points for key, points in curves.items() if len(points) > 1} or curves
     most = max(prefixes for _, prefixes in curves)
     for (daemon, prefixes), points in curves.items():
         points.sort()

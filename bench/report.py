@@ -142,7 +142,11 @@ def _rows_of(section: Section) -> list[str]:
         lines.append(
             [
                 *(_setting(each), each.daemon, f"{values['cpu']:.3f}", *times, f"{values['memory'] / MIB:.0f}"),
-                *(f"{values['load_cpu']:.2f}", ratio, f"{each.runs} (±{50 * each.spread:.0f} %)"),
+                *(
+                    f"{values['load_cpu']:.2f}",
+                    ratio,
+                    str(each.runs) + (f" (±{50 * each.spread:.0f} %)" if each.runs > 1 else ""),
+                ),
             ]
         )
     return _table(head, lines)

@@ -116,6 +116,8 @@ def cases(selection: Selection) -> Iterator[tuple[Case, list[str]]]:
             daemons = selection.daemons if selection.everywhere else few
             if workload == "load" and case.receivers in (10, 50) and case.prefixes <= min(selection.prefixes):
                 daemons = selection.daemons
+            if workload == "paths":
+                daemons = selection.daemons  # what a path costs in memory is compared with all
             if workload == "growth":
                 daemons = [name for name in daemons if name in OURS]
             yield case, list(daemons)

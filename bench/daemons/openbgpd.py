@@ -13,7 +13,6 @@ class OpenBgpd(Daemon):
     """OpenBGPD with `transparent-as yes`; it has several processes."""
 
     name = "OpenBGPD"
-    to_source = "runner-up"
     pace = (5e-6, 2e-6)
 
     @classmethod
@@ -32,7 +31,7 @@ class OpenBgpd(Daemon):
             if line.startswith("_openbgpd:"):
                 Path(line.split(":")[5]).mkdir(parents=True, exist_ok=True)
         text = (
-            f"AS {AS}\nrouter-id 10.255.0.1\nfib-update no\ntransparent-as yes\nrde evaluate all\n"
+            f"AS {AS}\nrouter-id 10.255.0.1\nfib-update no\ntransparent-as yes\n"
             f'nexthop qualify via default\nlisten on {ADDRESS} port {self.port}\nsocket "{self.folder}/sock"\n'
         )
         for peer in self.peers:

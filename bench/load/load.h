@@ -18,7 +18,7 @@ struct timeline { uint8_t *octets; size_t size, room, parsed; struct view view; 
 struct class { enum variant variant; struct view want; struct timeline line; };
 
 struct peer {
-    int fd, up, frozen, registered;
+    int fd, up, frozen, registered, untimed;
     struct class *class;
     int follows;            /* its octets so far are the first `position` of the timeline */
     size_t position;

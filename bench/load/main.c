@@ -183,6 +183,7 @@ static void churn(int sender, int rate, double seconds, int frozen) {
         peers[i].frozen = i >= count - frozen;
         if (peers[i].frozen) epoll_ctl(poller, EPOLL_CTL_DEL, peers[i].fd, 0), peers[i].registered = 0;
     }
+    peers[sender].untimed = 1;
     delays_start(updates, count - 1 - frozen);
     struct itimerspec ticks = {.it_interval.tv_nsec = 1000000000L / rate, .it_value.tv_nsec = 1};
     timerfd_settime(timer, 0, &ticks, 0);
@@ -196,7 +197,8 @@ static void churn(int sender, int rate, double seconds, int frozen) {
             message[17] = size;
             delays_now(0);
             for (int i = 0; i < count; last = peers[i++].class)
-                if (i != sender && peers[i].fd >= 0 && peers[i].class != last)
+                /* a sender that holds something gets its own routes back */
+                if ((i != sender || peers[i].class->want.count) && peers[i].fd >= 0 && peers[i].class != last)
                     view_apply(&peers[i].class->want, message, size, PLAIN);
             double when = now();
             if (when - due > late) late = when - due;

@@ -145,7 +145,7 @@ int peer_read(struct peer *peer) {
     if (got <= 0) fail("connection lost: %s", got ? strerror(errno) : "closed");
     uint8_t *data = area;
     size_t count = got;
-    if (delays_wanted()) delays_now(now());
+    if (delays_wanted()) delays_now(peer->untimed ? 0 : now());
     if (!peer->up || !peer->follows) {
         data -= peer->fill;
         count += peer->fill;
