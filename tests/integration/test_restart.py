@@ -2,7 +2,6 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterable
 
 import attrs
 import pytest
@@ -13,8 +12,7 @@ from tests.harness.decoder import V4, Route
 from tests.harness.lab import Lab, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
 from trio_bgp.passthrough import retention
-from trio_bgp.rib.path import Lane, Source
-from trio_bgp.rib.table import Table
+from trio_bgp.passthrough.catch_up import Progress
 from trio_bgp.settings import MaxPrefixesAction
 from trio_bgp.wire.numbers import IPV4_UNICAST
 
@@ -315,11 +313,11 @@ async def test_what_is_said_while_routes_are_marked_is_not_stale(
         await the_lab.settle()
         turn = 0
         steps = Counter[int]()
-        original = Table.lanes_of
+        original = retention.Mark.step
 
-        def counted(self: Table, source: Source, nlris: Iterable[bytes]) -> dict[Lane, list[bytes]]:
+        def counted(self: retention.Mark) -> Progress:
             steps[turn] += 1
-            return original(self, source, nlris)
+            return original(self)
 
         async def count() -> None:
             nonlocal turn
@@ -327,7 +325,7 @@ async def test_what_is_said_while_routes_are_marked_is_not_stale(
                 turn += 1
                 await trio.lowlevel.checkpoint()
 
-        monkeypatch.setattr(Table, "lanes_of", counted)
+        monkeypatch.setattr(retention.Mark, "step", counted)
         done = trio.Event()
         the_lab.nursery.start_soon(count)
         if how == "restart":
