@@ -1,5 +1,6 @@
 """What one peer does on purpose, or by a fault, costs that peer alone: its own time, memory and session."""
 
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from ipaddress import ip_network
@@ -415,3 +416,32 @@ async def test_a_range_that_is_full_says_so(autojump_clock: MockClock, caplog: p
         await trio.sleep(300)  # the OPEN of the silent one does not come
         assert (await the_lab.join(13, asn=65001)).established.is_set()
         await silent.aclose()
+
+
+@pytest.mark.parametrize("end", ["cut", "garbage", "notification", "refused"])
+async def test_a_session_that_is_over_leaves_nothing_to_the_garbage_collector(
+    end: str, autojump_clock: MockClock
+) -> None:
+    """Reference counts free all of it: cycles would wait for a collection that a busy daemon seldom makes."""
+    async with lab(peer_settings(1), peer_settings(2)) as the_lab:
+        await the_lab.join(2)
+        gc.collect()
+        gc.disable()
+        try:
+            one = await the_lab.join(1, asn=65009 if end == "refused" else 65001)
+            if end != "refused":
+                await one.say(announce(prefix(1)))
+                await the_lab.settle()
+                await one.say({"garbage": bytes(19), "notification": decoder.message(3, b"\6\4")}.get(end, b""))
+            await one.cut()
+            del one
+            await trio.sleep(5)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            gc.set_debug(0)
+            found = {type(each).__qualname__ for each in gc.garbage if type(each).__module__.startswith("trio_bgp")}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert found == set()

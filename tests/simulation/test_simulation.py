@@ -48,12 +48,31 @@ class FaultyRun(Run):
         """One operation, then perhaps the time leaps; who was cut off is gone from the model too."""
         # Cut in the middle of what was being said: the session's end takes all of it.
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await super().step()
+            if self.clients and self.rng.random() < 0.15:
+                await self.detach()
+            else:
+                await super().step()
         if self.rng.random() < 0.1:
             self.clock.jump(self.rng.choice([0.01, 1.0, 70.0]))
         if any(client.closed.is_set() for client in self.clients.values()) or self.rng.random() < 0.1:
             await self.lab.settle()
         self.forget_the_lost()
+
+    async def detach(self) -> None:
+        """Somebody reads nothing while another announces, and withdraws some of it."""
+        slow = self.rng.choice(list(self.clients))
+        self.clients[slow].freeze()
+        others = [number for number in self.clients if number != slow]
+        if not others:
+            return
+        speaking = self.rng.choice(others)
+        peer, client = self.peers[speaking], self.clients[speaking]
+        for _ in range(self.rng.randrange(4, 12)):
+            said = self.withdrawal(peer) if self.rng.random() < 0.4 else self.announcement(peer)
+            await client.say(said)
+        await self.lab.settle()
+        if self.rng.random() < 0.5:
+            self.clients[slow].thawed.set()
 
     def forget_the_lost(self) -> None:
         """Peers whose connection has ended have no routes."""
@@ -126,7 +145,7 @@ async def simulate(seed: int) -> None:
     """One schedule."""
     rng = random.Random(seed)
     peers = random_peers(rng)
-    limit = rng.choice([1 << 23, 400])
+    limit = rng.choice([1 << 23, 400, 100])
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, trio.testing.MockClock)
     # 0: nobody's time runs out; 9: a leap of the clock ends sessions; 90: nearly.

@@ -122,6 +122,8 @@ class Connection:
             self.outbound.discard()
             self._tell_state(State.IDLE)
             if self.member is not None:
+                # Without this cycle reference counts free what a session leaves behind; the collector comes seldom.
+                self.member.reset = _over
                 with trio.CancelScope(shield=True):
                     await self._forwarder.inbox.send(PeerDown(self.member, self._graceful(), self.closed))
         return self.closed or Close("cancelled")
@@ -298,6 +300,10 @@ class Connection:
     def _log_bad(self, reason: str, octets: bytes) -> None:
         shown = octets[:LOGGED_OCTETS].hex() + ("..." if len(octets) > LOGGED_OCTETS else "")
         logger.warning("message.malformed name=%s cause=%r octets=%s", self.peer.name, reason, shown)
+
+
+def _over(notification: Notification, reason: str) -> None:
+    """A reset of a session that has ended."""
 
 
 def _local_address(transport: Transport) -> IPv4Address | IPv6Address | None:
