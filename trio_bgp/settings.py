@@ -289,6 +289,8 @@ class ControlSettings:
     """Path of the Unix socket for commands; None: none."""
     listen: tuple[Endpoint, ...] = ()
     """Addresses of the looking glass, over HTTP: it only shows."""
+    rate_limit: float = 50.0
+    """Questions a second that one client may ask the looking glass in the long run; 0: any number."""
 
 
 class Compression(enum.Enum):

@@ -38,7 +38,7 @@ def test_help_has_every_command_and_an_example_of_each(capsys: pytest.CaptureFix
     status, out, err = run_main(capsys, "--help")
     assert (status, err) == (0, "")
     for name, summary in COMMANDS.items():
-        assert re.search(rf"^ +{name} +{summary}$", out, re.MULTILINE)
+        assert re.search(rf"^ +{name}\s+{summary}$", out, re.MULTILINE)
         assert re.search(rf"^  trio-bgp {name} ", out.split("examples:")[1], re.MULTILINE)
 
 

@@ -69,7 +69,7 @@ async def test_the_how_to_and_the_metrics_are_true(tmp_path: Path, capsys: pytes
             "last_end": "",
         }
         assert (waiting["state"], waiting["peers"], waiting["sessions"]) == ("waiting", ["as65002"], 0)
-        metrics = render(Snapshot(the_lab.speaker)).decode()
+        metrics = (await render(Snapshot(the_lab.speaker))).decode()
         assert 'trio_bgp_bmp_up{station="127.0.0.1:5000"} 1.0' in metrics
         assert 'trio_bgp_bmp_up{station="[2001:db8::5]:1790"} 0.0' in metrics
         assert f'trio_bgp_bmp_messages_sent_total{{station="127.0.0.1:5000"}} {up["messages_sent"]}.0' in metrics

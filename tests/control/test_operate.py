@@ -144,8 +144,8 @@ async def test_what_a_dead_daemon_left_is_taken_over(tmp_path: Path) -> None:
 
 
 async def test_without_a_daemon_a_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Status 1 and a sentence."""
-    assert main(["show", "peers", "--socket", str(tmp_path / "none")]) == 1
+    """Status 3 and a sentence."""
+    assert main(["show", "peers", "--socket", str(tmp_path / "none")]) == 3
     assert "no daemon answers on" in capsys.readouterr().err
 
 
@@ -244,9 +244,10 @@ async def test_tail_streams_updates_as_they_come(tmp_path: Path, capsys: pytest.
             await daemon.one.say(announce(1, (65001,), b"\x08\x0c"))
             await daemon.two.say(announce(2, (65002, 7), b"\x08\x0d") + decoder.withdraw([(V4, b"\x08\x0d")]))
         assert statuses == [0]
-        assert capsys.readouterr().out.splitlines() == [
-            "as65002: announces 13.0.0.0/8 via 192.0.2.2 path 65002 7",
-            "as65002: withdraws 13.0.0.0/8",
+        printed = re.sub(r"^\d\d:\d\d:\d\d\.\d{3}", "TIME", capsys.readouterr().out, flags=re.MULTILINE)
+        assert printed.splitlines() == [
+            "TIME as65002: announces 13.0.0.0/8 via 192.0.2.2 path 65002 7",
+            "TIME as65002: withdraws 13.0.0.0/8",
         ]
         with trio.fail_after(5):
             while daemon.lab.speaker.forwarder.observers:
@@ -288,7 +289,7 @@ async def test_own_routes_are_announced_for_a_time(tmp_path: Path) -> None:
     """With our AS in front, to who is there and who comes; withdrawn by itself or on demand."""
     async with running(tmp_path) as daemon:
         words = ["announce", "203.0.113.0/24", "--next-hop", "192.0.2.9", "--as-path", "64999", "--med", "5"]
-        assert await daemon.command(*words, "--seconds", "0.3") == 0
+        assert await daemon.command(*words, "--ttl", "0.3") == 0
         await daemon.lab.settle()
         route = (V4, b"\x18\xcb\x00\x71")
         held = {kind: value for _, kind, value in daemon.one.table[route]}
@@ -369,7 +370,7 @@ async def test_top_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     async with running(tmp_path) as daemon:
         assert await daemon.command("top", "--count", "2", "--interval", "0.05") == 0
     printed = capsys.readouterr().out
-    assert "2 of 3 peers up" in printed
+    assert "2 up  1 down" in printed
     assert "unchanged" in printed
     assert "as65002" in printed
 

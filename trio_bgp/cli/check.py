@@ -1,8 +1,11 @@
 """`trio-bgp check`: is a configuration right?"""
 
 import argparse
+import json
 import sys
 from pathlib import Path
+
+import attrs
 
 from trio_bgp.config import ConfigError, load_settings, printable
 
@@ -18,6 +21,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "and what is accepted. Exit status 0 if there are none, else 1.",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a TOML file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=run)
 
 
@@ -26,7 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         settings = load_settings(arguments.config)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        if arguments.json:
+            print(json.dumps({"ok": False, "problems": [attrs.asdict(each) for each in error.problems]}, indent=1))
+        else:
+            print(error, file=sys.stderr)
         return 1
     ranges = sum(peer.range is not None for peer in settings.peers)
     counts = (
@@ -34,6 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         (ranges, "range"),
         (len(settings.speaker.listen), "listener"),
     )
+    if arguments.json:
+        print(json.dumps({"ok": True, **{f"{word}s": count for count, word in counts}}, indent=1))
+        return 0
     summary = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
     print(f"{printable(str(arguments.config))}: ok: {summary}")
     return 0

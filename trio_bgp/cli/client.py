@@ -7,26 +7,44 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from trio_bgp.control.server import default_socket
+from trio_bgp.config.places import default_socket
 
-__all__ = ["Client", "ControlError", "add_options", "client_of", "print_json"]
+__all__ = ["Client", "ControlError", "UnreachableError", "add_options", "asking", "client_of", "print_json"]
+
+
+NO_DAEMON: Final = 3
+"""Exit status if no daemon answers."""
+INTERRUPTED: Final = 130
+
+Command = Callable[[argparse.Namespace], int]
 
 
 class ControlError(Exception):
-    """The daemon cannot be asked, or refused; the message says why."""
+    """The daemon refused; the message says why."""
+
+    status = 1
+    """Of the process that ends because of it."""
+
+
+class UnreachableError(ControlError):
+    """No daemon answers, or one has stopped to."""
+
+    status = NO_DAEMON
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, timeout: float | None) -> None:
         super().__init__("localhost")
         self._path = path
+        self._seconds = timeout
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self._seconds)
         self.sock.connect(self._path)
 
 
@@ -35,10 +53,12 @@ class Client:
 
     Args:
         path: of the socket.
+        timeout: seconds in which the daemon has to say something; None: any time.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, timeout: float | None = None) -> None:
         self.path = path
+        self._timeout = timeout
 
     def get(self, *path: str, **query: Any) -> Any:
         """Ask; the JSON of the answer.
@@ -74,21 +94,24 @@ class Client:
         target = "/v1/" + "/".join(quote(each, safe="") for each in path)
         if wanted:
             target += "?" + urlencode(wanted, doseq=True)
-        with contextlib.closing(_Connection(self.path)) as connection:
+        with contextlib.closing(_Connection(self.path, self._timeout)) as connection:
             try:
                 connection.request(
                     method, target, None if body is None else json.dumps(body), {"Content-Type": "application/json"}
                 )
                 response = connection.getresponse()
-            except OSError as error:
-                reason = error.strerror or str(error)
-                raise ControlError(
+            except (OSError, http.client.HTTPException) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise UnreachableError(
                     f"no daemon answers on {self.path} ({reason}); is it running? --socket names another"
                 ) from None
             with response:
                 if response.status >= 400:
                     raise ControlError(_reason(response))
-                yield response
+                try:
+                    yield response
+                except (http.client.HTTPException, ConnectionError, TimeoutError):
+                    raise UnreachableError("the daemon ended the connection before it had said all") from None
 
 
 def _reason(response: http.client.HTTPResponse) -> str:
@@ -97,6 +120,27 @@ def _reason(response: http.client.HTTPResponse) -> str:
         return str(json.loads(text)["error"])
     except (ValueError, KeyError, TypeError):
         return f"{response.status} {response.reason}: {text}"
+
+
+def asking(command: Command) -> Command:
+    """A command that may fail, be interrupted, or have its reader gone, with the exit status of each."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            status = command(arguments)
+            sys.stdout.flush()
+        except ControlError as error:
+            print(error, file=sys.stderr)
+            return error.status
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:
+            # Whoever read has seen enough; nothing is left to be flushed into the closed pipe at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return status
+
+    return run
 
 
 def add_options(parser: argparse.ArgumentParser, *, output: bool = True) -> None:

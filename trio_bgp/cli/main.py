@@ -1,6 +1,7 @@
 """`trio-bgp`: the arguments, and which command they name."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -30,11 +31,11 @@ COMMANDS: Final[Mapping[str, str]] = {
     "listen": "accept sessions, count and record what is said",
     "diff": "say what a reload would change",
     "reload": "take over the changed configuration file",
+    "completion": "print what a shell's Tab key needs",
 }
 """The commands. The module of one is imported only when it is the one."""
 MODULES: Final[Mapping[str, str]] = {
     "explain": "show",
-    "top": "tail",
     **dict.fromkeys(("clear", "shutdown", "enable", "announce", "withdraw", "wait", "dump", "diff", "reload"), "steer"),
 }
 """The module in this folder where it is not of the command's name; it has `add_NAME_parser` then."""
@@ -44,8 +45,9 @@ EPILOG: Final = """examples:
   trio-bgp check config.toml         is the configuration right?
   trio-bgp run config.toml           run the daemon in the foreground
   trio-bgp show peers                who is up
-  trio-bgp explain 10.0.0.0/8 as1    why does as1 get that route?
-  trio-bgp tail --from as1           what as1 sends, as it comes
+  trio-bgp show route 10.0.0.0/8 or-longer from as1
+  trio-bgp explain 10.0.0.0/8 to as1 why does as1 get that route?
+  trio-bgp tail from as1             what as1 sends, as it comes
   trio-bgp top                       peers and rates, live
   trio-bgp clear as1 soft in         ask as1 for its routes again
   trio-bgp shutdown as1 "new card"   end its session, telling it why
@@ -58,9 +60,11 @@ EPILOG: Final = """examples:
   trio-bgp listen --record updates   collect what others say
   trio-bgp diff                      what a reload would change
   trio-bgp reload                    take over the changed file
+  trio-bgp completion bash           for the shell's Tab key
   trio-bgp run --help                what a command takes
 
-exit status: 0 all is well, 1 something went wrong, 2 the command line is wrong
+exit status: 0 all is well, 1 something went wrong or the answer is no, 2 the command line is wrong, 3 no daemon
+answers, 130 interrupted
 """
 
 
@@ -104,6 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         the exit status: 0, 1 for what went wrong, 2 for a wrong command line (raised by argparse).
     """
+    if "_ARGCOMPLETE" in os.environ:
+        completion = import_module("trio_bgp.cli.completion")
+        completion.complete(build_parser(completion.command_of(os.environ)))
     words = sys.argv[1:] if arguments is None else list(arguments)
     # No option before the command takes a value, so the first word that is not one names the command.
     command = next((word for word in words if not word.startswith("-")), None)

@@ -15,7 +15,8 @@ import trio
 from trio_bgp import __version__, log
 from trio_bgp.config import ConfigError, load_settings
 from trio_bgp.config.diff import compare
-from trio_bgp.control.server import default_socket, serve
+from trio_bgp.config.places import default_socket
+from trio_bgp.control.server import serve
 from trio_bgp.recording.recorder import start_recording
 from trio_bgp.runtime.notify import Notifier
 from trio_bgp.runtime.speaker import Speaker

@@ -3,19 +3,18 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from trio_bgp.cli.client import Client, add_options, asking, client_of, print_json
+from trio_bgp.cli.tables import console, duration, groups_table, number, peers_table, stations_table
+from trio_bgp.cli.words import ROUTE_WORDS, WordsError, parse_words
 
-from trio_bgp.cli.client import Client, ControlError, add_options, client_of, print_json
+__all__ = ["add_explain_parser", "add_parser"]
 
-__all__ = ["add_explain_parser", "add_parser", "console", "peers_table", "run", "run_explain"]
-
-GOOD, BAD = "green", "red"
+SHOWN_ENTRIES: Final = 8
+"""Of a list by name so many are printed, the largest."""
+PLAIN: Final = ("as", "local_as", "bgp_identifier")
+"""Numbers that are names."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,23 +25,40 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Show what a running daemon has.",
     )
     what = parser.add_subparsers(title="what", metavar="WHAT", dest="what", required=True)
-    for name, text in (
-        ("status", "the whole in a few figures"),
-        ("peers", "all peers, a line each"),
-        ("groups", "receivers that share octets, and how much went unchanged"),
-        ("memory", "what is kept, and how much of it"),
-        ("bmp", "BMP stations, and how they keep up"),
+    for name, aliases, text in (
+        ("status", (), "the whole in a few figures"),
+        ("peers", ("neighbors", "neighbours", "protocols"), "all peers, a line each"),
+        ("groups", (), "receivers that share octets, and how much went unchanged"),
+        ("memory", (), "what is kept, and how much of it"),
+        ("bmp", (), "BMP stations, and how they keep up"),
     ):
-        add_options(what.add_parser(name, help=text, description=f"Show {text}."))
-    peer = what.add_parser("peer", help="one peer in detail", description="Show one peer in detail.")
+        each = what.add_parser(name, aliases=aliases, help=text, description=f"Show {text}.")
+        if name == "peers":
+            each.add_argument("only", nargs="?", choices=("up", "down"), help="those that are up, or down")
+        add_options(each)
+        each.set_defaults(
+            show={"peers": _show_peers, "groups": _show_groups, "bmp": _show_bmp}.get(name, _show_fields), of=name
+        )
+    peer = what.add_parser(
+        "peer",
+        aliases=("neighbor", "neighbour"),
+        help="one peer in detail",
+        description="Show one peer in detail.",
+    )
     peer.add_argument("name", metavar="PEER", help="its name or address")
     add_options(peer)
+    peer.set_defaults(show=_show_fields, of="peer")
     route = what.add_parser(
         "route",
+        aliases=("routes",),
         help="routes",
-        description="Show routes: all, or those of a prefix, a peer, an address family.",
+        description="Show routes: all, or those of a prefix, a peer, an address family. An address without a length, "
+        "and one behind `for`, finds the longest prefix that covers it; `PREFIX or-longer` and `in PREFIX` all inside.",
+        epilog="words: PREFIX, longest-match, or-longer, exact, for PREFIX, in PREFIX, from PEER (announced by it), "
+        "to PEER (as it gets them), noexport PEER (what it may not have), family FAMILY, primary (the best of each "
+        "prefix), limit N, count, all (with all attributes)",
     )
-    route.add_argument("prefix", nargs="?", metavar="PREFIX", help="a prefix, or an address")
+    route.add_argument("words", nargs="*", metavar="WORD", help="what to show; see below")
     match = route.add_mutually_exclusive_group()
     match.add_argument(
         "--longest-match", dest="match", action="store_const", const="longest", help="what covers PREFIX"
@@ -51,155 +67,127 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     route.add_argument("--from", dest="source", metavar="PEER", help="announced by PEER")
     route.add_argument("--to", dest="receiver", metavar="PEER", help="as PEER gets it")
     route.add_argument("--family", metavar="FAMILY", help="of one address family, as in ipv6-unicast")
+    route.add_argument("--limit", type=int, metavar="N", help="N paths at most")
     add_options(route)
-    parser.set_defaults(command=run)
+
+    def show_route(client: Client, arguments: argparse.Namespace) -> int:
+        try:
+            query = _route_query(arguments)
+        except WordsError as error:
+            route.error(str(error))
+        return _show_route(client, arguments, query)
+
+    route.set_defaults(show=show_route)
+    parser.set_defaults(command=asking(lambda arguments: arguments.show(client_of(arguments), arguments)))
 
 
 def add_explain_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `explain`."""
     parser = subparsers.add_parser(
         "explain",
+        usage="trio-bgp explain [-h] [--family FAMILY] [--socket PATH] [--json] PREFIX to PEER",
         help="say why a peer gets which paths to a prefix",
-        description="Say of each path to a prefix whether a peer gets it, how, and if not, why.",
+        description="Say of each path to a prefix whether a peer gets it, whether as the received octets or what is "
+        "changed and why, and if it does not get it, why not. Of an address the longest prefix that covers it.",
     )
-    parser.add_argument("prefix", metavar="PREFIX")
-    parser.add_argument("receiver", metavar="PEER")
+    parser.add_argument("words", nargs="+", metavar="PREFIX to PEER")
     parser.add_argument("--family", metavar="FAMILY", help="the address family, as in l2vpn-evpn (PREFIX in hex then)")
     add_options(parser)
-    parser.set_defaults(command=run_explain)
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Show something; 1 if the daemon cannot be asked."""
-    client = client_of(arguments)
-    try:
-        return _SHOW[arguments.what](client, arguments)
-    except ControlError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()
+    def run(arguments: argparse.Namespace) -> int:
+        words = [word for position, word in enumerate(arguments.words) if (position, word) != (1, "to")]
+        if len(words) != 2:
+            parser.error(f"found {' '.join(arguments.words)!r}; accepted: PREFIX to PEER")
+        found = client_of(arguments).get("explain", prefix=words[0], to=words[1], family=arguments.family)
+        if arguments.json:
+            print_json(found)
+        else:
+            _print_explanation(found)
         return 0
 
+    parser.set_defaults(command=asking(run))
 
-def run_explain(arguments: argparse.Namespace) -> int:
-    """Explain; 1 if the daemon cannot be asked, or has no answer."""
-    try:
-        found = client_of(arguments).get(
-            "explain", prefix=arguments.prefix, to=arguments.receiver, family=arguments.family
-        )
-    except ControlError as error:
-        print(error, file=sys.stderr)
-        return 1
-    if arguments.json:
-        print_json(found)
-        return 0
-    print(f"{found['prefix']} ({found['family']}) to {found['to']}: {found['verdict']}")
+
+def _print_explanation(found: dict[str, Any]) -> None:
+    covers = f", the longest that covers {found['asked']}" if "asked" in found else ""
+    print(f"{found['prefix']} ({found['family']}{covers}) to {found['to']}: {found['verdict']}")
     for path in found["paths"]:
         print(f"  from {path['from']}: {path['verdict']}, {path['why']}")
         print(f"    AS path {path.get('as_path') or '-'}, next hop {path.get('next_hop', '-')}")
-    return 0
+        for change in path.get("changes", ()):
+            before, after = (_words(change[side]) for side in ("from", "to"))
+            print(f"    {change['attribute']}: {before} -> {after} ({change['why']})")
 
 
-def console() -> Console:
-    """Colour and the terminal's width on a terminal, neither elsewhere."""
-    return Console() if sys.stdout.isatty() else Console(width=200, no_color=True, highlight=False)
-
-
-def _table(columns: Sequence[str]) -> Table:
-    """A table with these columns; `>` behind a name: numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left", no_wrap=True)
-    return table
-
-
-def _number(value: Any) -> str:
-    return "" if value is None else f"{value:,}"
-
-
-def peers_table(peers: Iterable[dict[str, Any]]) -> Table:
-    """All peers, a line each."""
-    table = _table(
-        ("Peer", "AS>", "Address", "Role", "State", "Uptime>", "Paths>", "In>", "Out>", "Queue>", "Lag>", "Last end")
-    )
-    for peer in peers:
-        up = peer["state"] == "Established"
-        last = peer.get("last_end", "")
-        if "disabled" in peer:
-            last = "disabled" + (f": {peer['disabled']}" if peer["disabled"] else "")
-        table.add_row(
-            peer["name"],
-            str(peer["as"]),
-            peer["address"],
-            peer["role"],
-            Text(peer["state"] + (" (catching up)" if peer.get("catching_up") else ""), GOOD if up else BAD),
-            _duration(peer["uptime"]) if "uptime" in peer else "",
-            _number(peer.get("prefixes")),
-            _number(peer.get("updates_received")),
-            _number(peer.get("updates_sent")),
-            _number(peer.get("queued_octets")),
-            f"{peer['lag']:.1f} s" if "lag" in peer else "",
-            last[:60],
-        )
-    return table
-
-
-def _duration(seconds: float) -> str:
-    whole = int(seconds)
-    days, rest = divmod(whole, 86400)
-    clock = f"{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
-    return f"{days}d {clock}" if days else clock
+def _words(value: Any) -> str:
+    if value in (None, "", []):
+        return "none"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _show_peers(client: Client, arguments: argparse.Namespace) -> int:
     peers = client.get("peers")
+    if arguments.only:
+        peers = [peer for peer in peers if (peer["state"] == "Established") == (arguments.only == "up")]
     if arguments.json:
         print_json(peers)
     else:
-        console().print(peers_table(peers))
+        console().print(peers_table(peers, console().width))
     return 0
 
 
 def _show_fields(client: Client, arguments: argparse.Namespace) -> int:
     """`status`, `memory` and `peer`: what is told, a line each."""
-    path = ["peers", arguments.name] if arguments.what == "peer" else [arguments.what]
+    path = ["peers", arguments.name] if arguments.of == "peer" else [arguments.of]
     found = client.get(*path)
     if arguments.json:
         print_json(found)
         return 0
+    group = found.pop("group", None)
+    if group is not None:
+        others = [name for name in group["members"] if name != found["name"]]
+        found |= {
+            "shares_octets_with": others,
+            "share_unchanged": group["share_unchanged"],
+            "repacked": group["repacked"],
+            "withheld": group["withheld"],
+        }
     for key, value in found.items():
-        if isinstance(value, dict):
-            value = ", ".join(
-                f"{name} {_number(count)}" if type(count) is int else f"{name} {count}" for name, count in value.items()
-            )
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        elif type(value) is int and key not in ("as", "local_as"):
-            value = _number(value)
-        print(f"{key.replace('_', ' '):<20} {value if value not in ('', None) else '-'}")
+        print(f"{key.replace('_', ' '):<20} {_field(key, value)}")
     return 0
+
+
+def _field(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        ordered = sorted(value.items(), key=lambda each: -each[1]) if len(value) > SHOWN_ENTRIES else value.items()
+        text = ", ".join(f"{name} {number(count)}" for name, count in list(ordered)[:SHOWN_ENTRIES])
+        if len(value) > SHOWN_ENTRIES:
+            text += f", {len(value) - SHOWN_ENTRIES} more; {number(sum(value.values()))} in all"
+    elif isinstance(value, list):
+        text = ", ".join(map(str, value[:SHOWN_ENTRIES]))
+        if len(value) > SHOWN_ENTRIES:
+            text += f", {len(value) - SHOWN_ENTRIES} more"
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif key == "uptime":
+        text = duration(value)
+    elif key == "share_unchanged":
+        text = f"{value:.1%}"
+    elif key == "lag":
+        text = f"{value:.1f} s"
+    elif type(value) is int and key not in PLAIN:
+        text = number(value)
+    else:
+        text = "" if value is None else str(value)
+    return text or "-"
 
 
 def _show_groups(client: Client, arguments: argparse.Namespace) -> int:
     groups = client.get("groups")
     if arguments.json:
         print_json(groups)
-        return 0
-    table = _table(("Members", "Role", "Unchanged>", "Share>", "Repacked", "Split>", "Withheld", "Negotiated"))
-    for group in groups:
-        members = group["members"]
-        table.add_row(
-            ", ".join(members) if len(members) <= 3 else f"{len(members)} peers",
-            group["role"],
-            _number(group["unchanged"]),
-            f"{group['share_unchanged']:.1%}",
-            ", ".join(f"{why} {_number(count)}" for why, count in group["repacked"].items()),
-            _number(group["split"]),
-            ", ".join(f"{why} {_number(count)}" for why, count in group["withheld"].items()),
-            group["negotiated"],
-        )
-    console().print(table)
+    else:
+        console().print(groups_table(groups))
     return 0
 
 
@@ -207,62 +195,76 @@ def _show_bmp(client: Client, arguments: argparse.Namespace) -> int:
     stations = client.get("bmp")
     if arguments.json:
         print_json(stations)
-        return 0
-    table = _table(
-        ("Station", "State", "Uptime>", "Monitor", "Peers", "Sessions>", "Sent>", "Queue>", "Dropped>", "Last end")
-    )
-    for station in stations:
-        up = station["state"] == "up"
-        table.add_row(
-            station["address"],
-            Text(station["state"], GOOD if up else BAD),
-            _duration(station["uptime"]) if up else "",
-            ", ".join(station["monitor"]),
-            ", ".join(station["peers"]) or "all",
-            _number(station["sessions"]),
-            _number(station["messages_sent"]),
-            _number(station["queued_octets"]),
-            _number(station["messages_dropped"]),
-            station["last_end"][:60],
-        )
-    console().print(table)
+    else:
+        console().print(stations_table(stations))
     return 0
 
 
-def _show_route(client: Client, arguments: argparse.Namespace) -> int:
-    routes = client.lines(
-        "routes",
-        prefix=arguments.prefix,
-        match=arguments.match,
-        from_=arguments.source,
-        to=arguments.receiver,
-        family=arguments.family,
-    )
+def _route_query(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The question: words and options together."""
+    found = parse_words(arguments.words, ROUTE_WORDS)
+    sources = found.pop("from", [])
+    if len(sources) > 1:
+        raise WordsError("'from' is there twice; accepted: one peer")
+    found["from"] = sources[0] if sources else None
+    for key, value in (
+        ("match", arguments.match),
+        ("from", arguments.source),
+        ("to", arguments.receiver),
+        ("family", arguments.family),
+        ("limit", arguments.limit),
+    ):
+        if value is not None:
+            found[key] = value
+    if found.get("match") and "prefix" not in found:
+        raise WordsError("a prefix is missing")
+    if "withheld" in found:
+        found |= {"to": found["withheld"], "withheld": "true"}
+    if "match" not in found and "prefix" in found and "/" not in found["prefix"] and not found.get("family"):
+        found["match"] = "longest"
+    if found.get("primary"):
+        found["primary"] = "true"
+    return found
+
+
+def _show_route(client: Client, arguments: argparse.Namespace, query: dict[str, Any]) -> int:
+    everything = query.pop("all", False)
+    if query.pop("count", False):
+        counted = client.get("routes", count="true", **query)
+        if arguments.json:
+            print_json(counted)
+        else:
+            print(f"{counted['prefixes']:,} prefixes, {counted['paths']:,} paths")
+        return 0
     count = 0
-    for route in routes:
+    for route in client.lines("routes", **query):
         count += 1
         if arguments.json:
             print(json.dumps(route))
-            continue
-        communities = " ".join(route.get("communities", []) + route.get("large_communities", []))
-        print(
-            f"{'*' if route['best'] else ' '} {route['prefix']:<22} from {route['from']:<16} "
-            f"via {route.get('next_hop', '-'):<16} path {route.get('as_path') or '-'}"
-            + (f" med {route['med']}" if "med" in route else "")
-            + (f" communities {communities}" if communities else "")
-            + (" stale" if route.get("stale") else "")
-        )
+        elif "truncated" in route:
+            print(f"there are more than {route['truncated']}", file=sys.stderr)
+        else:
+            print(_route_line(route))
+            if everything:
+                print("\n".join(_route_details(route)))
     if not count and not arguments.json:
         print("no routes", file=sys.stderr)
     return 0 if count else 1
 
 
-_SHOW = {
-    "status": _show_fields,
-    "memory": _show_fields,
-    "peer": _show_fields,
-    "peers": _show_peers,
-    "groups": _show_groups,
-    "bmp": _show_bmp,
-    "route": _show_route,
-}
+def _route_line(route: dict[str, Any]) -> str:
+    communities = " ".join(route.get("communities", []) + route.get("large_communities", []))
+    return (
+        f"{'*' if route['best'] else ' '} {route['prefix']:<22} from {route['from']:<16} "
+        f"via {route.get('next_hop', '-'):<16} path {route.get('as_path') or '-'}"
+        + (f" med {route['med']}" if "med" in route else "")
+        + (f" communities {communities}" if communities else "")
+        + (" stale" if route.get("stale") else "")
+    )
+
+
+def _route_details(route: dict[str, Any]) -> list[str]:
+    """Every attribute that a line of its own has not told."""
+    told = ("family", "prefix", "from", "best", "next_hop", "as_path", "med", "stale", "other")
+    lines = [f"    {key}: {_words(value)}" for key, value in route.items() if key not in told]
+    return lines + [f"    attribute {kind}: {octets or '-'}" for kind, octets in route.get("other", {}).items()]

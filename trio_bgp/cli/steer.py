@@ -2,11 +2,12 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from trio_bgp.cli.client import ControlError, add_options, client_of, print_json
+from trio_bgp.cli.client import ControlError, UnreachableError, add_options, asking, client_of, print_json
 
 __all__ = [
     "add_announce_parser",
@@ -20,17 +21,16 @@ __all__ = [
     "add_withdraw_parser",
 ]
 
-Subparsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
+UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+WAIT_FOR: Final = ("established", "eor", "down")
+RETRY_SECONDS: Final = 0.2
+
 Action = Callable[[argparse.Namespace], Any]
 
 
 def _command(action: Action) -> Callable[[argparse.Namespace], int]:
     def run(arguments: argparse.Namespace) -> int:
-        try:
-            found = action(arguments)
-        except ControlError as error:
-            print(error, file=sys.stderr)
-            return 1
+        found = action(arguments)
         if getattr(arguments, "json", False):
             print_json(found)
         elif isinstance(found, dict):
@@ -38,7 +38,7 @@ def _command(action: Action) -> Callable[[argparse.Namespace], int]:
                 print(line)
         return 0
 
-    return run
+    return asking(run)
 
 
 def add_clear_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -49,7 +49,7 @@ def add_clear_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
         description="End a peer's session with Cease/Administrative Reset, so that it comes up again. With `soft in` "
         "ask the peer for its routes again (RFC 2918), with `soft out` send it all its routes; the session stays.",
     )
-    parser.add_argument("name", metavar="PEER")
+    parser.add_argument("name", metavar="PEER", help="its name or address; `all`: every one that is up")
     parser.add_argument("soft", nargs="*", metavar="soft in|out", help="without ending the session")
     add_options(parser)
 
@@ -71,8 +71,8 @@ def add_shutdown_parser(subparsers: "argparse._SubParsersAction[argparse.Argumen
         description="End a peer's session with Cease/Administrative Shutdown and a text (RFC 9003), and make no other "
         "until `trio-bgp enable PEER`.",
     )
-    parser.add_argument("name", metavar="PEER")
-    parser.add_argument("reason", nargs="?", default="", metavar="REASON", help="told to the peer")
+    parser.add_argument("name", metavar="PEER", help="its name or address")
+    parser.add_argument("reason", nargs="?", default="", metavar="REASON", help="told to the peer: up to 255 octets")
     add_options(parser)
     parser.set_defaults(command=_command(lambda a: client_of(a).post("do", "shutdown", a.name, text=a.reason)))
 
@@ -82,7 +82,7 @@ def add_enable_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentP
     parser = subparsers.add_parser(
         "enable", help="let a peer that was shut down have sessions again", description="Undo `trio-bgp shutdown PEER`."
     )
-    parser.add_argument("name", metavar="PEER")
+    parser.add_argument("name", metavar="PEER", help="its name or address")
     add_options(parser)
     parser.set_defaults(command=_command(lambda a: client_of(a).post("do", "enable", a.name)))
 
@@ -92,23 +92,59 @@ def add_announce_parser(subparsers: "argparse._SubParsersAction[argparse.Argumen
     parser = subparsers.add_parser(
         "announce",
         help="announce a route of our own",
-        description="Announce a route of our own to all peers; announcing it again replaces it.",
+        description="Announce a route of our own to all peers, or several with the same attributes; announcing one "
+        "again replaces it, and its time to live.",
     )
-    parser.add_argument("prefix", metavar="PREFIX")
-    parser.add_argument("--next-hop", required=True, metavar="ADDRESS")
+    parser.add_argument("prefixes", nargs="+", metavar="PREFIX", help="IPv4 or IPv6")
+    parser.add_argument("--next-hop", required=True, metavar="ADDRESS", help="of the same IP version")
     parser.add_argument("--as-path", metavar="'N N ...'", help="behind our AS number (default: empty)")
-    parser.add_argument("--med", type=int, metavar="N")
+    parser.add_argument("--origin", choices=("igp", "egp", "incomplete"), help="(default: igp)")
+    parser.add_argument("--med", type=int, metavar="N", help="MULTI_EXIT_DISC")
     parser.add_argument("--local-pref", type=int, metavar="N", help="for internal peers (default: 100)")
-    parser.add_argument("--community", action="append", dest="communities", metavar="N:N", help="may be given again")
-    parser.add_argument("--seconds", type=float, metavar="S", help="withdraw it after this time")
+    parser.add_argument(
+        "--community",
+        action="append",
+        dest="communities",
+        metavar="N:N",
+        help="or blackhole, no-export, no-advertise, no-peer, graceful-shutdown; may be given again",
+    )
+    parser.add_argument(
+        "--large-community", action="append", dest="large_communities", metavar="N:N:N", help="may be given again"
+    )
+    parser.add_argument(
+        "--extended-community",
+        action="append",
+        dest="extended_communities",
+        metavar="rt:N:N",
+        help="or ro:N:N, generic:0xN:0xN; may be given again",
+    )
+    parser.add_argument("--blackhole", action="store_true", help="--community blackhole (RFC 7999)")
+    parser.add_argument("--attributes", metavar="HEX", help="further path attributes, as octets")
+    parser.add_argument(
+        "--ttl", dest="seconds", type=_time, metavar="TIME", help="withdraw it after so long: 90, 90s, 10m, 2h, 1d"
+    )
     add_options(parser)
 
     def announce(arguments: argparse.Namespace) -> Any:
-        names = ("prefix", "next_hop", "as_path", "med", "local_pref", "communities", "seconds")
+        names = (
+            *("prefixes", "next_hop", "as_path", "origin", "med", "local_pref", "communities", "large_communities"),
+            *("extended_communities", "attributes", "seconds"),
+        )
         body = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+        if arguments.blackhole:
+            body["communities"] = [*body.get("communities", []), "blackhole"]
         return client_of(arguments).post("announce", body=body)
 
     parser.set_defaults(command=_command(announce))
+
+
+def _time(text: str) -> float:
+    """Seconds, or a number with a unit."""
+    unit = UNITS.get(text[-1:], 0)
+    try:
+        return float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found {text!r}; accepted: seconds, or as in 10m, 2h, 1d") from None
 
 
 def add_withdraw_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -116,9 +152,17 @@ def add_withdraw_parser(subparsers: "argparse._SubParsersAction[argparse.Argumen
     parser = subparsers.add_parser(
         "withdraw", help="withdraw a route of our own", description="Withdraw what `trio-bgp announce` announced."
     )
-    parser.add_argument("prefix", metavar="PREFIX")
+    parser.add_argument("prefixes", nargs="*", metavar="PREFIX", help="one or several")
+    parser.add_argument("--all", action="store_true", help="everything that was announced")
     add_options(parser)
-    parser.set_defaults(command=_command(lambda a: client_of(a).post("withdraw", body={"prefix": a.prefix})))
+
+    def withdraw(arguments: argparse.Namespace) -> Any:
+        if bool(arguments.prefixes) == arguments.all:
+            parser.error("accepted: PREFIX, or --all")
+        body = {"all": True} if arguments.all else {"prefixes": arguments.prefixes}
+        return client_of(arguments).post("withdraw", body=body)
+
+    parser.set_defaults(command=_command(withdraw))
 
 
 def add_wait_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -126,25 +170,35 @@ def add_wait_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPar
     parser = subparsers.add_parser(
         "wait",
         help="wait until a peer is up, has sent all, or has announced a prefix",
-        description="Wait until a peer is established, has said End-of-RIB for all its families, or has announced a "
-        "prefix. Exit status 1 if that does not happen in time.",
+        description="Wait until a peer is established (or down), has said End-of-RIB for all its families, or has "
+        "announced a prefix; also for the daemon itself, if it is only being started. Exit status 1 if that does not "
+        "happen in time.",
     )
-    parser.add_argument("name", metavar="PEER")
-    parser.add_argument("what", metavar="established|eor|PREFIX")
+    parser.add_argument("name", metavar="PEER", help="its name or address")
+    parser.add_argument("what", metavar="established|eor|down|PREFIX")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait (default: %(default)s)"
     )
     add_options(parser)
 
     def wait(arguments: argparse.Namespace) -> Any:
-        plain = arguments.what in ("established", "eor")
-        return client_of(arguments).get(
-            "wait",
-            peer=arguments.name,
-            for_=arguments.what if plain else "prefix",
-            prefix=None if plain else arguments.what,
-            timeout=arguments.timeout,
-        )
+        what = arguments.what
+        plain = what in WAIT_FOR
+        until = time.monotonic() + arguments.timeout
+        while True:
+            left = until - time.monotonic()
+            try:
+                return client_of(arguments).get(
+                    "wait",
+                    peer=arguments.name,
+                    for_=what if plain else "prefix",
+                    prefix=None if plain else what,
+                    timeout=f"{max(0.0, left) if left < arguments.timeout - 1 else arguments.timeout:g}",
+                )
+            except UnreachableError:
+                if left < RETRY_SECONDS:
+                    raise
+                time.sleep(RETRY_SECONDS)
 
     parser.set_defaults(command=_command(wait))
 
@@ -199,10 +253,16 @@ def add_diff_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument(
         "config", nargs="?", type=Path, metavar="CONFIG", help="a TOML file (default: the daemon's own)"
     )
+    parser.add_argument("--exit-code", action="store_true", help="exit status 1 if anything would change")
     add_options(parser)
 
-    def diff(arguments: argparse.Namespace) -> Any:
+    def run(arguments: argparse.Namespace) -> int:
         path = None if arguments.config is None else str(arguments.config.resolve())
-        return client_of(arguments).get("diff", config=path)
+        found = client_of(arguments).get("diff", config=path)
+        if arguments.json:
+            print_json(found)
+        else:
+            print("\n".join(found["changes"]) or "nothing")
+        return 1 if arguments.exit_code and found["changes"] else 0
 
-    parser.set_defaults(command=_command(diff))
+    parser.set_defaults(command=asking(run))

@@ -1,19 +1,17 @@
-"""`trio-bgp tail` and `trio-bgp top`: a running daemon, live."""
+"""`trio-bgp tail`: UPDATEs of a running daemon as they come."""
 
 import argparse
 import json
-import sys
 import time
 from typing import Any
 
-from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
-from trio_bgp.cli.client import Client, ControlError, add_options, client_of
-from trio_bgp.cli.show import console, peers_table
+from trio_bgp.cli.client import INTERRUPTED, add_options, asking, client_of
+from trio_bgp.cli.tables import BAD, GOOD, console
+from trio_bgp.cli.words import TAIL_WORDS, WordsError, parse_words
 
-__all__ = ["add_parser", "add_top_parser", "run", "run_top"]
+__all__ = ["add_parser"]
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -23,100 +21,80 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="print received UPDATEs as they come",
         description="Print received UPDATEs as they come, until interrupted. What comes faster than it is read is left "
         "out, and counted.",
+        epilog="words: PREFIX, or-longer, in PREFIX, from PEER (several times), family FAMILY, announced, withdrawn",
     )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="which UPDATEs; see below")
     parser.add_argument(
         "--from", dest="sources", action="append", metavar="PEER", help="of this peer; may be given again"
     )
-    parser.add_argument("--prefix", metavar="PREFIX", help="that name exactly this prefix")
+    parser.add_argument("--prefix", metavar="PREFIX", help="that name this prefix")
+    parser.add_argument("--or-longer", action="store_true", help="or one inside it")
+    parser.add_argument("--family", metavar="FAMILY", help="of one address family, as in ipv6-unicast")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--announced", dest="kind", action="store_const", const="announced", help="that announce")
+    kind.add_argument("--withdrawn", dest="kind", action="store_const", const="withdrawn", help="that withdraw")
     parser.add_argument("--count", type=int, metavar="N", help="stop after N")
     add_options(parser)
-    parser.set_defaults(command=run)
+
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            query = _query(arguments)
+        except WordsError as error:
+            parser.error(str(error))
+        return _tail(arguments, query)
+
+    parser.set_defaults(command=asking(run))
 
 
-def add_top_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add `top`."""
-    parser = subparsers.add_parser(
-        "top",
-        help="watch peers, rates and the share forwarded unchanged",
-        description="Watch peers, rates, queues and the share forwarded unchanged, until interrupted.",
-    )
-    parser.add_argument(
-        "--interval", type=float, default=1.0, metavar="S", help="seconds between two looks (default: %(default)s)"
-    )
-    parser.add_argument("--count", type=int, metavar="N", help="stop after N looks")
-    add_options(parser, output=False)
-    parser.set_defaults(command=run_top)
+def _query(arguments: argparse.Namespace) -> dict[str, Any]:
+    found = parse_words(arguments.words, TAIL_WORDS)
+    found["from"] = found.get("from", []) + (arguments.sources or [])
+    for key, value in (
+        ("prefix", arguments.prefix),
+        ("match", "longer" if arguments.or_longer else None),
+        ("family", arguments.family),
+        ("kind", arguments.kind),
+    ):
+        if value is not None:
+            found[key] = value
+    if found.get("match") and "prefix" not in found:
+        raise WordsError("a prefix is missing")
+    return found
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print UPDATEs; 1 if the daemon cannot be asked, 130 if interrupted."""
-    try:
-        updates = client_of(arguments).lines("tail", from_=arguments.sources, prefix=arguments.prefix)
-        for number, update in enumerate(updates, 1):
-            print(json.dumps(update) if arguments.json else _line(update), flush=True)
-            if number == arguments.count:
-                break
-    except ControlError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+def _tail(arguments: argparse.Namespace, query: dict[str, Any]) -> int:
+    out = console()
+    seen = 0
+    for update in client_of(arguments).lines("tail", **query):
+        if arguments.json:
+            print(json.dumps(update), flush=True)
+        else:
+            out.print(_line(update), soft_wrap=True)
+            out.file.flush()
+        seen += "lost" not in update
+        if seen == arguments.count:
+            return 0
+    return INTERRUPTED
 
 
-def _line(update: dict[str, Any]) -> str:
+def _line(update: dict[str, Any]) -> Text:
     if "lost" in update:
-        return f"({update['lost']} not shown)"
-    words = [f"{update['from']}:"]
+        return Text(f"({update['lost']} not shown)", "dim")
+    at = update["time"]
+    clock = time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03}"
+    line = Text.assemble((clock, "dim"), " ", (f"{update['from']}:", "bold"))
     if update["withdrawn"]:
-        words.append("withdraws " + " ".join(update["withdrawn"]))
+        line.append(" withdraws ", BAD)
+        line.append(" ".join(update["withdrawn"]))
     if update["announced"]:
-        words.append("announces " + " ".join(update["announced"]))
-        words.append(f"via {update.get('next_hop', '-')} path {update.get('as_path') or '-'}")
-        if update.get("communities"):
-            words.append("communities " + " ".join(update["communities"]))
+        line.append(" announces ", GOOD)
+        line.append(" ".join(update["announced"]))
+        line.append(f" via {update.get('next_hop', '-')} path {update.get('as_path') or '-'}")
+        communities = update.get("communities", []) + update.get("large_communities", [])
+        if communities:
+            line.append(" communities " + " ".join(communities))
     if "malformed" in update:
-        words.append(f"malformed: {update['malformed']}")
-    if len(words) == 1:
-        words.append("says nothing (End-of-RIB)")
-    return " ".join(words)
-
-
-def run_top(arguments: argparse.Namespace) -> int:
-    """Draw until interrupted; 1 if the daemon cannot be asked."""
-    client = client_of(arguments)
-    try:
-        before = client.get("status")
-        looks = 0
-        with Live(console=console(), auto_refresh=False, screen=sys.stdout.isatty()) as live:
-            while arguments.count is None or looks < arguments.count:
-                status, drawing = _look(client, before, arguments.interval if looks else 0)
-                live.update(drawing, refresh=True)
-                before = status
-                looks += 1
-                if looks != arguments.count:
-                    time.sleep(arguments.interval)
-    except ControlError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _look(client: Client, before: dict[str, Any], seconds: float) -> tuple[dict[str, Any], Group]:
-    status = client.get("status")
-
-    def rate(*keys: str) -> str:
-        passed = sum(status[key] - before[key] for key in keys)
-        return f"{passed / seconds:,.0f}/s" if seconds else "-"
-
-    head = Text.assemble(
-        (f"AS {status['local_as']}", "bold"),
-        f"  {status['established']} of {status['peers']} peers up  {status['prefixes']:,} prefixes",
-        f"  {status['paths']:,} paths\n",
-        f"UPDATEs in {rate('updates_received')}  out {rate('updates_unchanged', 'updates_repacked')}  unchanged ",
-        (f"{status['share_unchanged']:.1%}", "bold green"),
-        f"  catching up {status['catching_up']}  buffers {status['buffers']['outstanding']}",
-    )
-    return status, Group(head, peers_table(client.get("peers")))
+        line.append(f" malformed: {update['malformed']}", BAD)
+    if not (update["withdrawn"] or update["announced"] or "malformed" in update):
+        line.append(f" End-of-RIB {' '.join(update['families'])}")
+    return line

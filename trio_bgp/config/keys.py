@@ -418,6 +418,7 @@ CONTROL_KEYS: Final = _by_name(
         array=True,
         empty=True,
     ),
+    Key("rate_limit", "0 to 86400 questions a second", _duration),
 )
 """The keys of `[control]`."""
 PATTERN: Final = 'a path with %Y, %m, %d, %H, %M, %S and the like, as in "updates.%Y%m%d.%H%M.mrt"'

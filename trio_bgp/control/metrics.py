@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import trio
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,22 +15,26 @@ __all__ = ["CONTENT_TYPE", "render"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Collector(Collector):
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+class _One(Collector):
+    """A metric by itself, so that other tasks run between two of them."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
 
     def collect(self) -> Iterator[Metric]:
-        yield from _daemon(self._snapshot)
-        yield from _peers(self._snapshot)
-        yield from _groups(self._snapshot)
-        yield from _stations(self._snapshot)
+        yield self._metric
 
 
-def render(snapshot: Snapshot) -> bytes:
+async def render(snapshot: Snapshot) -> bytes:
     """All metrics in Prometheus' text format."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(snapshot))
-    return generate_latest(registry)
+    pieces = []
+    for collect in (_daemon, _peers, _groups, _stations):
+        for metric in list(collect(snapshot)):
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(_One(metric))
+            pieces.append(generate_latest(registry))
+            await trio.lowlevel.checkpoint()
+    return b"".join(pieces)
 
 
 def _daemon(snapshot: Snapshot) -> Iterator[Metric]:

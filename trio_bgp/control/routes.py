@@ -1,14 +1,11 @@
-"""Routes in words: what a path says, why one is best, what a receiver gets of it."""
+"""Routes in words: what a path says."""
 
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_network
-from typing import Any
+from typing import Any, Final
 
-from trio_bgp.passthrough.group import Group, Member
+from trio_bgp.passthrough.group import Group
 from trio_bgp.passthrough.rewrite import rewritten
-from trio_bgp.rib.decision import Entry, candidates
-from trio_bgp.rib.export import exports
-from trio_bgp.rib.path import DEFAULT_LOCAL_PREF, Path
+from trio_bgp.rib.path import Path
 from trio_bgp.wire.as_path import decode_as_path, format_as_path
 from trio_bgp.wire.attribute_block import walk
 from trio_bgp.wire.nlri import format_nlri, prefix_octets
@@ -22,7 +19,11 @@ from trio_bgp.wire.numbers import (
     family_name,
 )
 
-__all__ = ["attributes_in_words", "explain", "find_family", "parse_prefix", "route_in_words"]
+__all__ = ["attributes_in_words", "extended_in_words", "find_family", "parse_prefix", "route_in_words"]
+
+
+EXTENDED: Final = {2: "rt", 3: "ro"}
+"""Route target and route origin: sub-types that several types have."""
 
 
 def find_family(name: str) -> Family:
@@ -43,11 +44,19 @@ def parse_prefix(text: str, family: Family | None) -> tuple[Family, bytes]:
         ValueError: it is neither.
     """
     if family not in (None, IPV4_UNICAST, IPV6_UNICAST):
-        return family, bytes.fromhex(text)
-    network = ip_network(text, strict=False)
-    return (IPV4_UNICAST if network.version == 4 else IPV6_UNICAST) if family is None else family, prefix_octets(
-        network
-    )
+        try:
+            return family, bytes.fromhex(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no hex; routes of {family_name(family)} are named by their octets") from None
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no prefix; accepted: one as in 192.0.2.0/24 or 2001:db8::/32") from None
+    if family is None:
+        family = IPV4_UNICAST if network.version == 4 else IPV6_UNICAST
+    elif family != (IPV4_UNICAST if network.version == 4 else IPV6_UNICAST):
+        raise ValueError(f"{text!r} is not of the address family {family_name(family)}")
+    return family, prefix_octets(network)
 
 
 def _communities(value: bytes) -> list[str]:
@@ -62,6 +71,17 @@ def _large(value: bytes) -> list[str]:
         ":".join(str(int.from_bytes(value[at + part : at + part + 4], "big")) for part in (0, 4, 8))
         for at in range(0, len(value), 12)
     ]
+
+
+def extended_in_words(octets: bytes) -> str:
+    """An extended community (RFC 4360) as BIRD writes it: `rt:N:N`, `ro:N:N`, else `generic:0x...:0x...`."""
+    kind, name = octets[0], EXTENDED.get(octets[1])
+    if name is not None and kind in (0, 1, 2):
+        width = 2 if kind == 0 else 4
+        left = octets[2 : 2 + width]
+        number = str(IPv4Address(left)) if kind == 1 else str(int.from_bytes(left, "big"))
+        return f"{name}:{number}:{int.from_bytes(octets[2 + width :], 'big')}"
+    return f"generic:0x{octets[:4].hex()}:0x{octets[4:].hex()}"
 
 
 def _next_hop(field: bytes) -> str:
@@ -97,7 +117,13 @@ def attributes_in_words(octets: bytes, next_hop: bytes | None, *, asn4: bool = T
         elif kind == AttributeType.LARGE_COMMUNITY:
             found["large_communities"] = _large(value)
         elif kind == AttributeType.EXTENDED_COMMUNITIES:
-            found["extended_communities"] = [value[at : at + 8].hex() for at in range(0, len(value), 8)]
+            found["extended_communities"] = [extended_in_words(value[at : at + 8]) for at in range(0, len(value), 8)]
+        elif kind == AttributeType.ATOMIC_AGGREGATE:
+            found["atomic_aggregate"] = True
+        elif kind == AttributeType.AGGREGATOR:
+            found["aggregator"] = f"{int.from_bytes(value[:-4], 'big')} {IPv4Address(value[-4:])}"
+        elif kind == AttributeType.ONLY_TO_CUSTOMER:
+            found["only_to_customer"] = int.from_bytes(value, "big")
         elif kind == AttributeType.ORIGINATOR_ID:
             found["originator_id"] = str(IPv4Address(value))
         elif kind == AttributeType.CLUSTER_LIST:
@@ -141,91 +167,3 @@ def route_in_words(
     if stale is not None and nlri in stale.lanes.get(path.lane, ()):
         found["stale"] = True
     return found
-
-
-def _facts(path: Path) -> list[tuple[str, int]]:
-    """What the decision process compares, in order; lower is better."""
-    words: Mapping[str, Any] = attributes_in_words(path.attributes, path.next_hop)
-    local_pref = DEFAULT_LOCAL_PREF if path.source.external else words.get("local_pref", DEFAULT_LOCAL_PREF)
-    return [
-        ("it is long-lived stale", path.precedence >> 64),
-        ("lower LOCAL_PREF", -local_pref),
-        ("longer AS_PATH", path.precedence >> 8 & 0xFFFFFF),
-        ("worse ORIGIN", path.precedence & 0xFF),
-        ("higher MULTI_EXIT_DISC", path.med),
-        ("internal, not external", 0 if path.source.external else 1),
-        ("higher BGP Identifier", path.rank >> 176 & 0xFFFFFFFF),
-        ("longer CLUSTER_LIST", path.rank >> 160 & 0xFFFF),
-        ("higher peer address", path.source.address),
-        ("higher path identifier", path.lane.received or 0),
-    ]
-
-
-def _why_worse(path: Path, best: Path) -> str:
-    for (what, value), (_, other) in zip(_facts(path), _facts(best), strict=True):
-        if what == "higher MULTI_EXIT_DISC" and path.neighbor_as != best.neighbor_as:
-            continue
-        if value > other:
-            return f"{what} than the path of {best.source.name}"
-    return f"a lower MULTI_EXIT_DISC of another path decides against it, before {best.source.name}'s is chosen"
-
-
-def explain(family: Family, nlri: bytes, entry: Entry | None, member: Member, group: Group) -> dict[str, Any]:
-    """Why a receiver gets which paths to a prefix, and how.
-
-    Args:
-        family: the address family.
-        nlri: the prefix's key.
-        entry: what the table has.
-        member: the receiver.
-        group: its group.
-    """
-    found: dict[str, Any] = {"family": family_name(family), "prefix": format_nlri(family, nlri), "to": member.name}
-    view = group.views.get(family)
-    if view is None:
-        return {**found, "verdict": f"{member.name} has not negotiated {family_name(family)}", "paths": []}
-    chosen = exports(entry, member.source, view)
-    paths = []
-    for path in candidates(entry):
-        if path in chosen:
-            words = rewritten(path, family, group.rules)
-            if words is None:
-                verdict, how = "withheld", "the next hop should be our address, and we have none of its family"
-            elif words == (path.attributes, path.next_hop) and not view.add_path:
-                verdict, how = (
-                    "sent",
-                    "with the attributes as they are kept; the received octets where all of them pass",
-                )
-            else:
-                verdict, how = "sent", "rewritten: " + _rewriting(group, path, with_ids=view.add_path)
-        elif path.source is member.source:
-            verdict, how = "not sent", "it is its own"
-        elif not path.audience & view.audience:
-            verdict, how = "not sent", "it may not have it: a role, a community or the next hop forbids it"
-        else:
-            verdict, how = "not sent", _why_worse(path, chosen[0]) if chosen else "not among the paths it gets"
-        paths.append(
-            {
-                **route_in_words(family, nlri, path, best=bool(chosen) and path is chosen[0]),
-                "verdict": verdict,
-                "why": how,
-            }
-        )
-    verdict = f"{member.name} gets {len(chosen)} of {len(paths)} paths" if paths else "nobody announces it"
-    return {**found, "verdict": verdict, "behind": member.behind is not None, "paths": paths}
-
-
-def _rewriting(group: Group, path: Path, *, with_ids: bool) -> str:
-    reasons = []
-    rules = group.rules
-    if not (rules.role.value == "rs-client" and path.source.external):
-        reasons.append(f"for the role {rules.role.value}")
-    if not rules.asn4:
-        reasons.append("with AS numbers of two octets")
-    if rules.graceful_shutdown:
-        reasons.append("with GRACEFUL_SHUTDOWN")
-    if rules.adds_otc:
-        reasons.append("with ONLY_TO_CUSTOMER")
-    if with_ids:
-        reasons.append("with our path identifier")
-    return ", ".join(reasons)

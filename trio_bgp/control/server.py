@@ -1,36 +1,42 @@
 """Serving the application: on a Unix socket of the user's own, and read-only over TCP."""
 
+import contextlib
 import errno
 import logging
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import hypercorn.trio
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.typing import ASGIFramework
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState, LifespanState
+from starlette.types import ASGIApp
 
-from trio_bgp.control.app import Reload, make_app
+from trio_bgp.control.app import Reload, make_app, make_looking_glass
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.settings import ControlSettings, Endpoint
 
-__all__ = ["default_socket", "serve"]
+__all__ = ["serve"]
 
 logger = logging.getLogger("trio_bgp.control")
 
-BACKLOG: Final = 16
-
-
-def default_socket() -> str:
-    """Where the control socket is if nobody says otherwise: the user's runtime directory, or /run for root."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        return str(Path(runtime) / "trio-bgp.sock")
-    return "/run/trio-bgp.sock" if os.getuid() == 0 else str(Path.home() / ".trio-bgp.sock")
+BACKLOG: Final = 64
+COMMANDS: Final = 64
+"""Connections to the control socket at the same time; further ones are closed."""
+VISITORS: Final = 256
+"""Connections to the looking glass at the same time."""
+IDLE_SECONDS: Final = 30.0
+SEND_SECONDS: Final = 60.0
+"""How long a client may read nothing of what it asked for."""
+OVER_SECONDS: Final = 0.2
+PIECE: Final = 1 << 16
 
 
 async def serve(
@@ -58,9 +64,9 @@ async def serve(
             tcp.append(_listen_tcp(endpoint))  # noqa: PERF401
         async with trio.open_nursery() as nursery:
             if unix is not None:
-                nursery.start_soon(_serve, make_app(speaker, reload=reload, writable=True), [unix])
+                nursery.start_soon(_serve, make_app(speaker, reload), [unix], COMMANDS)
             if tcp:
-                nursery.start_soon(_serve, make_app(speaker), tcp)
+                nursery.start_soon(_serve, make_looking_glass(speaker, settings.rate_limit), tcp, VISITORS)
             task_status.started([_endpoint(each) for each in tcp])
             await trio.sleep_forever()
     finally:
@@ -75,15 +81,100 @@ def _remove(path: str) -> None:
     Path(path).unlink(missing_ok=True)
 
 
-async def _serve(app: object, sockets: list[socket.socket]) -> None:
+async def _serve(app: ASGIApp, listeners: Sequence[socket.socket], most: int) -> None:
+    """Serve with hypercorn's Trio worker; cancelled, it takes no client's leave.
+
+    Hypercorn's own `serve` keeps what accepts connections to itself. Here it is ours, so that there are at most `most`
+    of them, and so that a client that reads nothing more is let go.
+    """
     config = Config()
     config.accesslog = None
     config.errorlog = None
-    config.graceful_timeout = 0.1
-    # Hypercorn closes what it was given; the listening sockets stay ours.
-    config.bind = [f"fd://{os.dup(each.fileno())}" for each in sockets]
-    framework: ASGIFramework = app  # type: ignore[assignment]
-    await hypercorn.trio.serve(framework, config, shutdown_trigger=trio.sleep_forever, mode="asgi")
+    config.keep_alive_timeout = IDLE_SECONDS
+    framework = ASGIWrapper(app)  # type: ignore[arg-type]
+    context = WorkerContext(None)
+    places = trio.Semaphore(most)
+
+    async def handle(stream: trio.SocketStream) -> None:
+        async with trio.open_nursery() as nursery:
+            patient = _Patient(stream)
+            connection: Any = patient
+            nursery.start_soon(_let_go, stream)
+            nursery.start_soon(_end_soon, patient, nursery.cancel_scope)
+            with contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                await TCPServer(framework, config, context, ConnectionState(LifespanState({})), connection)
+            nursery.cancel_scope.cancel()
+
+    async def handle_if_room(stream: trio.SocketStream) -> None:
+        try:
+            places.acquire_nowait()
+        except trio.WouldBlock:
+            await trio.aclose_forcefully(stream)
+            return
+        try:
+            await handle(stream)
+        finally:
+            places.release()
+
+    trio_listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in listeners]
+    await trio.serve_listeners(handle_if_room, trio_listeners)
+
+
+async def _let_go(stream: trio.SocketStream) -> None:
+    """End the connection when this is cancelled: hypercorn shields what it sends from cancellation."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        with contextlib.suppress(OSError):
+            stream.socket.shutdown(socket.SHUT_RDWR)
+
+
+async def _end_soon(patient: "_Patient", scope: trio.CancelScope) -> None:
+    """End what hypercorn keeps for an ended connection: its timer for idle ones would run on."""
+    await patient.over.wait()
+    await trio.sleep(OVER_SECONDS)
+    scope.cancel()
+
+
+class _Patient(trio.abc.HalfCloseableStream):
+    """A stream to a client whose patience with a client that reads nothing has an end."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self.socket = stream.socket
+        """Hypercorn asks it for addresses."""
+        self.over = trio.Event()
+        """Nothing more comes from the client, or goes to it."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        # In pieces, each with time of its own: who reads slowly is not who reads nothing.
+        for start in range(0, len(data), PIECE):
+            with trio.move_on_after(SEND_SECONDS) as scope:
+                await self._stream.send_all(memoryview(data)[start : start + PIECE])
+            if scope.cancelled_caught:
+                await trio.aclose_forcefully(self._stream)
+                raise trio.BrokenResourceError(f"the client has read nothing for {SEND_SECONDS:g} s")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        octets = b""
+        try:
+            octets = bytes(await self._stream.receive_some(max_bytes))
+        finally:
+            if not octets:
+                self.over.set()
+        return octets
+
+    async def send_eof(self) -> None:
+        # Hypercorn says so in the application's task, which the end of the answer may just have cancelled.
+        with trio.CancelScope(shield=True):
+            await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        self.over.set()
+        await self._stream.aclose()
 
 
 def _listen_unix(path: str) -> socket.socket:

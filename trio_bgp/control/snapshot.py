@@ -1,27 +1,61 @@
 """The daemon's state as JSON takes it. Long answers come in slices, so that the forwarder is never kept waiting."""
 
+import contextlib
 import resource
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncGenerator, Iterator
+from ipaddress import ip_address
+from pathlib import Path as File
 from typing import Any, Final
 
+import attrs
 import trio
 
 from trio_bgp import __version__
-from trio_bgp.control.routes import explain, route_in_words
+from trio_bgp.control.explain import explain
+from trio_bgp.control.routes import route_in_words
 from trio_bgp.passthrough.group import Group, Member
 from trio_bgp.passthrough.mask import describe
-from trio_bgp.rib.decision import best, candidates
+from trio_bgp.passthrough.rewrite import rewritten
+from trio_bgp.rib.decision import Entry, best, candidates
 from trio_bgp.rib.export import exports
+from trio_bgp.rib.path import Path
 from trio_bgp.runtime.peer import Peer
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.session.fsm import State
+from trio_bgp.settings import PeerSettings
 from trio_bgp.wire.numbers import Family, family_name
 
-__all__ = ["Snapshot"]
+__all__ = ["Snapshot", "Wanted"]
 
-SLICE: Final = 500
-"""Prefixes between two checkpoints."""
+SLICE: Final = 4000
+"""Prefixes looked at between two checkpoints, about two milliseconds."""
+PATH_WORK: Final = 40
+"""What telling a path costs, in prefixes looked at."""
+
+Selected = tuple[Family, bytes, Path, bool, Group | None]
+"""A path to a prefix: family, key, path, whether it is the best of all, and the group that gets it."""
+
+
+@attrs.frozen(kw_only=True)
+class Wanted:
+    """Which routes."""
+
+    family: Family | None = None
+    """Of one address family only."""
+    key: bytes | None = None
+    """Of this prefix."""
+    match: str = "exact"
+    """With `key`: `exact`, `longest` (the longest prefix that covers it), `longer` (it, and all inside)."""
+    source: str | None = None
+    """Announced by the peer of this name."""
+    receiver: str | None = None
+    """As the peer of this name gets them."""
+    withheld: bool = False
+    """With `receiver`: those that a role, a community or the next hop keeps from it."""
+    primary: bool = False
+    """The best path of all only."""
+    limit: int | None = None
+    """Paths at most."""
 
 
 class Snapshot:
@@ -65,31 +99,41 @@ class Snapshot:
         """Every peer, configured ones in their order."""
         found = [self._peer(peer) for peer in self.speaker.peers.values()]
         names = {each["name"] for each in found}
-        found += [
-            {
-                "name": settings.name,
-                "address": str(settings.address),
-                "as": settings.peer_as,
-                "role": settings.role.value,
-                "state": State.IDLE.value,
-                "disabled": self.speaker.disabled.get(settings.name, ""),
-            }
-            for settings in self.speaker.settings.peers
-            if settings.address is not None and settings.name not in names
-        ]
+        found += [self._absent(settings) for settings in self._configured() if settings.name not in names]
         order = {settings.name: position for position, settings in enumerate(self.speaker.settings.peers)}
         return sorted(found, key=lambda each: (order.get(each["name"].partition("/")[0], len(order)), each["name"]))
 
+    def resolve(self, name: str) -> str | None:
+        """The name of the peer that has this name or address; None if there is none."""
+        try:
+            address = ip_address(name)
+        except ValueError:
+            address = None
+        for peer in self.speaker.peers.values():
+            if peer.name == name or peer.address == address:
+                return peer.name
+        for settings in self._configured():
+            if settings.name == name or settings.address == address:
+                return settings.name
+        return None
+
     def peer(self, name: str) -> dict[str, Any] | None:
-        """One peer in detail; None if there is none of that name."""
-        found = next((each for each in self.peers() if each["name"] == name or each["address"] == name), None)
-        member = None if found is None else self.speaker.member(found["name"])
-        if found is None or member is None:
+        """One peer in detail; None if there is none of that name or address."""
+        resolved = self.resolve(name)
+        if resolved is None:
+            return None
+        peer = self.speaker.peer(resolved)
+        if peer is None:
+            return next(self._absent(settings) for settings in self._configured() if settings.name == resolved)
+        found = self._peer(peer)
+        member = self.speaker.member(resolved)
+        if member is None:
             return found
         negotiated = member.negotiated
         group = self.speaker.forwarder.server.egress.group_of.get(member)
         return {
             **found,
+            "local_address": None if member.local_address is None else str(member.local_address),
             "bgp_identifier": _identifier(negotiated.bgp_identifier),
             "hold_time": negotiated.hold_time,
             "families": sorted(map(family_name, negotiated.families)),
@@ -101,6 +145,8 @@ class Snapshot:
             "graceful_restart": negotiated.graceful_restart is not None,
             "prefixes_by_family": {family_name(f): count for f, count in member.source.prefixes.items()},
             "end_of_rib": sorted(map(family_name, member.end_of_rib)),
+            "imports": member.settings.imports,
+            "exports": member.settings.exports,
             "group": None if group is None else self._group(group),
         }
 
@@ -135,7 +181,7 @@ class Snapshot:
         pool = self.speaker.forwarder.pool.statistics()
         return {
             "resident_octets": _resident(),
-            "file_descriptors": len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0,
+            "file_descriptors": len(list(File("/proc/self/fd").iterdir())) if File("/proc/self/fd").exists() else 0,
             "tasks": trio.lowlevel.current_statistics().tasks_living,
             "buffers": {
                 "outstanding": pool.outstanding,
@@ -151,46 +197,66 @@ class Snapshot:
             "held_messages": len(self.speaker.forwarder.held),
         }
 
-    async def routes(
-        self,
-        *,
-        family: Family | None = None,
-        key: bytes | None = None,
-        match: str = "exact",
-        source: str | None = None,
-        receiver: str | None = None,
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Routes, one path at a time.
+    async def routes(self, wanted: Wanted) -> AsyncGenerator[list[dict[str, Any]]]:
+        """Routes, one path at a time, in batches; other tasks run between them."""
+        left = wanted.limit
+        async with contextlib.aclosing(self._select(wanted)) as batches:
+            async for batch in batches:
+                words: list[dict[str, Any]] = []
+                for family, nlri, path, first, group in batch:
+                    if left == 0:
+                        yield [*words, {"truncated": wanted.limit}]
+                        return
+                    left = left if left is None else left - 1
+                    words.append(route_in_words(family, nlri, path, best=first, group=group))
+                yield words
 
-        Args:
-            family: of one address family only.
-            key: of this prefix.
-            match: with `key`: `exact`, `longest` (the longest prefix that covers it), `longer` (it, and all inside).
-            source: announced by this peer.
-            receiver: as this peer gets them.
-        """
+    async def count(self, wanted: Wanted) -> dict[str, int]:
+        """How many prefixes and paths `routes` would tell."""
+        prefixes = paths = 0
+        last: tuple[Family, bytes] | None = None
+        async with contextlib.aclosing(self._select(wanted)) as batches:
+            async for batch in batches:
+                for family, nlri, _, _, _ in batch:
+                    paths += 1
+                    if last != (family, nlri):
+                        prefixes += 1
+                        last = (family, nlri)
+        return {"prefixes": prefixes, "paths": paths}
+
+    async def _select(self, wanted: Wanted) -> AsyncGenerator[list[Selected]]:
         server = self.speaker.forwarder.server
-        member = None if receiver is None else self.speaker.member(receiver)
-        if receiver is not None and member is None:
+        member = None if wanted.receiver is None else self.speaker.member(wanted.receiver)
+        if wanted.receiver is not None and member is None:
             return
         group = None if member is None else server.egress.group_of.get(member)
-        for its_family, table in list(server.tables.items()):
-            if family is not None and its_family != family:
+        work = 0
+        batch: list[Selected] = []
+        for family, table in list(server.tables.items()):
+            if wanted.family not in (None, family):
                 continue
-            view = None if group is None else group.views.get(its_family)
-            if group is not None and view is None:
+            if group is not None and family not in group.views:
                 continue
-            for position, nlri in enumerate(_matching(table.routes, key, match)):
-                if position % SLICE == SLICE - 1:
+            for nlri in _matching(table.routes, wanted.key, wanted.match):
+                work += 1
+                entry = None if nlri is None else table.routes.get(nlri)
+                if nlri is not None and entry is not None:
+                    for path, first in _choose(family, entry, wanted, member, group):
+                        batch.append((family, nlri, path, first, group))
+                        work += PATH_WORK
+                if work >= SLICE:
+                    work = 0
+                    if batch:
+                        yield batch
+                        batch = []
                     await trio.lowlevel.checkpoint()
-                entry = table.routes.get(nlri)
-                paths = candidates(entry)
-                first = best(paths)
-                if member is not None and view is not None:
-                    paths = tuple(exports(entry, member.source, view))
-                for path in paths:
-                    if source is None or path.source.name == source:
-                        yield route_in_words(its_family, nlri, path, best=path is first, group=group)
+        if batch:
+            yield batch
+
+    def longest(self, family: Family, key: bytes) -> bytes | None:
+        """The key of the longest prefix in the table that covers one; None if none does."""
+        table = self.speaker.forwarder.server.tables.get(family)
+        return None if table is None else next(_matching(table.routes, key, "longest"), None)
 
     def explain(self, family: Family, key: bytes, receiver: str) -> dict[str, Any] | None:
         """Why a peer gets what of a prefix; None if it is not established."""
@@ -199,21 +265,38 @@ class Snapshot:
         group = None if member is None else server.egress.group_of.get(member)
         if member is None or group is None:
             return None
-        return explain(family, key, server.table(family).routes.get(key), member, group)
+        return explain(server, family, key, member, group)
+
+    def _configured(self) -> Iterator[PeerSettings]:
+        return (settings for settings in self.speaker.settings.peers if settings.address is not None)
+
+    def _absent(self, settings: PeerSettings) -> dict[str, Any]:
+        """A configured peer that is not running."""
+        found = {
+            "name": settings.name,
+            "address": str(settings.address),
+            "as": settings.peer_as,
+            "role": settings.role.value,
+            "state": State.IDLE.value,
+        }
+        if settings.name in self.speaker.disabled:
+            found["disabled"] = self.speaker.disabled[settings.name]
+        return found
 
     def _peer(self, peer: Peer) -> dict[str, Any]:
-        member: Member | None = self.speaker.member(peer.name)
         connection = next((each for each in peer.connections if each.member is not None), None)
-        state = peer.state
+        member = None if connection is None else connection.member
         found: dict[str, Any] = {
             "name": peer.name,
             "address": str(peer.address),
             "as": peer.settings.peer_as,
             "role": peer.settings.role.value,
-            "state": state.value,
+            "state": peer.state.value,
             "last_end": peer.last_end,
             "sessions": peer.sessions_established,
         }
+        if peer.name in self.speaker.disabled:
+            found["disabled"] = self.speaker.disabled[peer.name]
         if member is not None and connection is not None:
             now = trio.current_time()
             found |= {
@@ -245,7 +328,28 @@ class Snapshot:
         }
 
 
-def _matching(routes: dict[bytes, Any], key: bytes | None, match: str) -> Iterator[bytes]:
+def _choose(
+    family: Family, entry: Entry, wanted: Wanted, member: Member | None, group: Group | None
+) -> Iterator[tuple[Path, bool]]:
+    """The wanted ones of a prefix's paths, each with whether it is the best of all."""
+    paths = candidates(entry)
+    first = best(paths)
+    if member is not None and group is not None:
+        view, rules = group.views[family], group.rules
+        chosen = exports(entry, member.source, view)
+        if wanted.withheld:
+            # What it may not have; not what a better path takes the place of.
+            kept = [path for path in paths if path.source is not member.source and not path.audience & view.audience]
+            paths = (*kept, *(path for path in chosen if rewritten(path, family, rules) is None))
+        else:
+            paths = tuple(path for path in chosen if rewritten(path, family, rules) is not None)
+    for path in paths:
+        if (wanted.source is None or path.source.name == wanted.source) and (path is first or not wanted.primary):
+            yield path, path is first
+
+
+def _matching(routes: dict[bytes, Any], key: bytes | None, match: str) -> Iterator[bytes | None]:
+    """Keys that match; None for each further one that was looked at."""
     if key is None:
         yield from list(routes)
     elif match == "exact":
@@ -258,9 +362,12 @@ def _matching(routes: dict[bytes, Any], key: bytes | None, match: str) -> Iterat
                 yield shorter
                 return
     else:
+        bits = key[0]
+        whole = 1 + bits // 8
+        front, rest = key[1:whole], key[0] % 8
         for nlri in list(routes):
-            if nlri and nlri[0] >= key[0] and _shorten(nlri, key[0]) == key:
-                yield nlri
+            inside = nlri[0] >= bits and nlri[1:whole] == front and (not rest or _shorten(nlri, bits) == key)
+            yield nlri if inside else None
 
 
 def _shorten(nlri: bytes, bits: int) -> bytes:
@@ -276,6 +383,6 @@ def _identifier(number: int) -> str:
 
 def _resident() -> int:
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        return int(File("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except (OSError, IndexError, ValueError):
         return 0

@@ -11,7 +11,17 @@ from trio_bgp.settings import BgpRole, PeerSettings, Role
 from trio_bgp.wire.attributes import Attributes
 from trio_bgp.wire.numbers import AttributeType
 
-__all__ = ["LLGR_STALE", "NO_LLGR", "audience_of_path", "class_of", "long_lived_audience", "well_known"]
+__all__ = [
+    "LLGR_STALE",
+    "NO_ADVERTISE",
+    "NO_EXPORT",
+    "NO_EXPORT_SUBCONFED",
+    "NO_LLGR",
+    "audience_of_path",
+    "class_of",
+    "long_lived_audience",
+    "well_known",
+]
 
 NO_EXPORT: Final = b"\xff\xff\xff\x01"
 NO_ADVERTISE: Final = b"\xff\xff\xff\x02"

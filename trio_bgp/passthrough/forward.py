@@ -271,6 +271,16 @@ class RouteServer:
             path = store[path_key] = Path(lane, path_key, attributes, next_hop, parsed, audience)
         self._tell(Part(family, path, [key], lane), self.table(family).announce(path, [key]), None)
 
+    def required(self, path: Path, family: Family) -> CapabilityMask | None:
+        """What reading the announcement of a path as it was received requires, but for its length.
+
+        None if there is nothing received to pass on: a route of our own, or one of a session that has ended.
+        """
+        for member, ingress in self._ingress.items():
+            if member.source is path.source:
+                return ingress.required((Part(family, path, [], path.lane),), 0)
+        return None
+
     def withdraw_lane(self, lane: Lane, family: Family, nlris: Sequence[bytes]) -> None:
         """Take away what a lane has of these prefixes, all of which it has."""
         self._tell(Part(family, None, nlris, lane), self.table(family).withdraw(lane, nlris), None)
