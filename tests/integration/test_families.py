@@ -11,7 +11,7 @@ from tests.harness import decoder
 from tests.harness.decoder import V4, Family, Route
 from tests.harness.lab import LOCAL_AS, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
-from trio_bgp.settings import AddPathSettings, Policy, Role
+from trio_bgp.settings import AddPathSettings, NextHopCheck, Policy, Role
 from trio_bgp.wire.numbers import FAMILIES
 from trio_bgp.wire.numbers import family as make_family
 
@@ -124,3 +124,49 @@ async def test_end_to_end(name: str, autojump_clock: MockClock) -> None:
         for client in receivers:
             assert held(client) == set()
             assert client.notifications == []
+
+
+@pytest.mark.parametrize("name", ["rt-constrain", "ipv4-mvpn", "ipv4-sr-policy", "ipv4-mup", "l2vpn-evpn", "bgp-ls"])
+async def test_an_ipv6_next_hop_needs_no_capability(name: str, autojump_clock: MockClock) -> None:
+    """RFC 4684, section 4, RFC 6515, RFC 9830: RFC 8950 is about unicast, multicast, labelled and VPN routes alone."""
+    family, (text, _) = ROUTES[name]
+    nlri = bytes.fromhex(text)
+    peers = [
+        *(peer_settings(number, families=(FAMILIES[name],)) for number in (1, 2)),
+        peer_settings(3, families=(FAMILIES[name],), peer_as=LOCAL_AS, role=Role.RR_CLIENT),
+    ]
+    async with lab(*peers) as the_lab:
+        one, two = [await the_lab.join(number, families=(family,)) for number in (1, 2)]
+        three = await the_lab.join(3, families=(family,), asn=LOCAL_AS)
+        two.updates.clear()
+        attributes = decoder.attribute(0x40, 1, b"\0") + decoder.as_path(65001)
+        whole = decoder.announce([(family, nlri)], attributes, HOP6)
+        await one.say(whole)
+        await the_lab.settle()
+        assert two.updates == [whole]
+        assert len(three.table) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["vpnv4-unicast", "vpnv4-multicast", "ipv4-flowspec", "ipv4-unicast", "ipv4-multicast"]
+)
+async def test_next_hops_are_checked_in_each_family(name: str, autojump_clock: MockClock) -> None:
+    """RFC 7948, section 4.8, RFC 4271, section 6.3: the address behind a route distinguisher; FlowSpec has none."""
+    family, (text, _) = ROUTES[name]
+    nlri = bytes.fromhex(text)
+    attributes = decoder.attribute(0x40, 1, b"\0") + decoder.as_path(65001)
+    shared: dict[str, Any] = {"families": (FAMILIES[name],)}
+    peers = [peer_settings(1, next_hop_check=NextHopCheck.STRICT, **shared), peer_settings(2, **shared)]
+    async with lab(*peers, peer_settings(3, **shared)) as the_lab:
+        one, two, three = [await the_lab.join(number, families=(family,)) for number in (1, 2, 3)]
+        front = bytes(8) if family[1] in (128, 129) else b""
+        await one.say(decoder.announce([(family, nlri)], attributes, next_hop(family)))
+        await the_lab.settle()
+        assert len(three.table) == 1
+        await one.say(decoder.announce([(family, nlri)], attributes, front + bytes((192, 0, 2, 9))))
+        await the_lab.settle()
+        assert three.table == {}
+        for address, count in ((bytes((192, 0, 2, 9)), 1), (bytes((127, 0, 0, 1)), 0)):
+            await two.say(decoder.announce([(family, nlri)], attributes, front + address))
+            await the_lab.settle()
+            assert len(three.table) == count, "the second is our own address"

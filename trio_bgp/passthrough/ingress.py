@@ -27,7 +27,7 @@ from trio_bgp.passthrough.repack import Part
 from trio_bgp.rib.path import Lane, Path, PathIdentifiers, PathKey, PathStore
 from trio_bgp.settings import BgpRole, NextHopCheck, SpeakerSettings
 from trio_bgp.wire.attribute_block import add_community, encode_attribute, walk, widen, without
-from trio_bgp.wire.attributes import AttributeContext, Attributes, is_host, missing_attribute, parse_attributes
+from trio_bgp.wire.attributes import AttributeContext, Attributes, MpReach, is_host, missing_attribute, parse_attributes
 from trio_bgp.wire.nlri import KEYED, format_nlri, is_martian, split_key, split_nlri, split_nlri_add_path
 from trio_bgp.wire.notification import NotificationError, TreatAsWithdraw
 from trio_bgp.wire.numbers import (
@@ -35,14 +35,15 @@ from trio_bgp.wire.numbers import (
     FLAG_TRANSITIVE,
     IPV4_UNICAST,
     MAXIMUM_MESSAGE_LENGTH,
+    Afi,
     AttributeType,
     ErrorCode,
     Family,
     Safi,
     UpdateMessageErrorSubcode,
-    afi_of,
     safi_of,
 )
+from trio_bgp.wire.numbers import family as make_family
 from trio_bgp.wire.update import sections
 
 __all__ = ["Ingress", "Received", "long_lived_stale"]
@@ -55,6 +56,11 @@ _CLASSIC: Final = _CLASSIC_WANTED | 1 << AttributeType.MP_REACH_NLRI | 1 << Attr
 """What the attribute block of a plain announcement must have, and what else it must not."""
 _NOT_FOR_ALL: Final = 1 << AttributeType.COMMUNITIES | 1 << AttributeType.ONLY_TO_CUSTOMER
 """What may keep a path from some receivers."""
+IPV4_NEXT_HOP: Final = frozenset(
+    make_family(Afi.IPV4, safi)
+    for safi in (Safi.UNICAST, Safi.MULTICAST, Safi.LABELLED_UNICAST, Safi.MPLS_VPN, Safi.MULTICAST_VPN)
+)
+"""Families that have IPv6 next hops only by RFC 8950 (its section 3); others always may."""
 _LEAKS: Final = (BgpRole.PROVIDER, BgpRole.RS)
 _MARKS: Final = (BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT)
 
@@ -362,7 +368,7 @@ class Ingress:
         parsed: Attributes,
         extra: bytes,
     ) -> Path:
-        ipv6_next_hop = next_hop is not None and afi_of(family) == 1 and len(next_hop) > 12
+        ipv6_next_hop = next_hop is not None and family in IPV4_NEXT_HOP and len(next_hop) > 12
         if b"\xff\xff" in parsed.communities or ipv6_next_hop or parsed.has(AttributeType.ONLY_TO_CUSTOMER):
             communities = well_known(parsed.communities)
             role = self._member.settings.role
@@ -386,7 +392,7 @@ class Ingress:
             return f"AS loop: AS_PATH contains our AS {self._speaker.local_as}"
         if self._own_address and (
             (announces_ipv4 and parsed.next_hop == self._own_address)
-            or (parsed.mp_reach is not None and parsed.mp_reach.next_hop[: len(self._own_address)] == self._own_address)
+            or (parsed.mp_reach is not None and _address(parsed.mp_reach).startswith(self._own_address))
         ):
             return f"the next hop {self._own_address.hex()} is our own address"  # RFC 4271, section 6.3
         if not negotiated.external:
@@ -405,7 +411,12 @@ class Ingress:
             own = self._member.address.packed
             if announces_ipv4 and parsed.next_hop != own:
                 return f"NEXT_HOP {parsed.next_hop.hex() if parsed.next_hop else 'missing'} is not the peer's address"
-            if parsed.mp_reach is not None and parsed.mp_reach.next_hop[: len(own)] != own:
+            # FlowSpec has no next hop.
+            if (
+                parsed.mp_reach is not None
+                and parsed.mp_reach.next_hop
+                and not _address(parsed.mp_reach).startswith(own)
+            ):
                 return f"MP_REACH_NLRI next hop {parsed.mp_reach.next_hop.hex()} is not the peer's address"
         return None
 
@@ -444,6 +455,11 @@ def long_lived_stale(path: Path, family: Family) -> Path | None:
         if store is not None:
             store[key] = found
     return found
+
+
+def _address(reach: MpReach) -> bytes:
+    """A next hop without the route distinguisher that VPN families put in front (RFC 4364, section 4.3.2)."""
+    return reach.next_hop[8:] if safi_of(reach.family) in (Safi.MPLS_VPN, Safi.MULTICAST_VPN) else reach.next_hop
 
 
 def _without_mp(parsed: Attributes) -> bytes:
