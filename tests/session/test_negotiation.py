@@ -9,6 +9,7 @@ from trio_bgp.wire.capabilities import (
     AddPath,
     Capability,
     ExtendedMessage,
+    ExtendedNextHop,
     FourOctetAs,
     Fqdn,
     Multiprotocol,
@@ -18,7 +19,7 @@ from trio_bgp.wire.capabilities import (
 )
 from trio_bgp.wire.header import HEADER_LENGTH
 from trio_bgp.wire.notification import Notification, NotificationError
-from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, VPNV4
+from trio_bgp.wire.numbers import IPV4_FLOWSPEC, IPV4_UNICAST, IPV6_UNICAST, RT_CONSTRAIN, VPNV4
 from trio_bgp.wire.open import Open, decode_open, encode_open
 
 SPEAKER = SpeakerSettings(local_as=65000, bgp_identifier=0x0A000001)
@@ -58,6 +59,20 @@ def test_extended_messages_are_offered_only_when_chosen() -> None:
     """RFC 8654 is the operator's choice."""
     assert ExtendedMessage() in make_open(SPEAKER, PEER).capabilities
     assert ExtendedMessage() not in make_open(SPEAKER, attrs.evolve(PEER, extended_message=False)).capabilities
+
+
+def test_ipv6_next_hops_are_offered_for_what_they_are_defined_for() -> None:
+    """RFC 8950, section 4: IPv4 unicast, multicast, labelled and VPN routes; both sides have to offer them."""
+    families = (IPV4_UNICAST, IPV6_UNICAST, IPV4_FLOWSPEC, VPNV4, RT_CONSTRAIN)
+    peer = attrs.evolve(PEER, families=families, extended_next_hop=True)
+    ours = make_open(SPEAKER, peer)
+    assert ExtendedNextHop(((IPV4_UNICAST, 2), (VPNV4, 2))) in ours.capabilities
+    both = [Multiprotocol(family) for family in families]
+    assert negotiate(SPEAKER, peer, ours, remote(*both)).extended_next_hop == frozenset()
+    theirs = remote(*both, ExtendedNextHop(((VPNV4, 2), (IPV4_FLOWSPEC, 2))))
+    assert negotiate(SPEAKER, peer, ours, theirs).extended_next_hop == {(VPNV4, 2)}
+    for other in (attrs.evolve(peer, extended_next_hop=False), attrs.evolve(peer, families=(IPV6_UNICAST,))):
+        assert not any(isinstance(each, ExtendedNextHop) for each in make_open(SPEAKER, other).capabilities)
 
 
 @pytest.mark.parametrize(("asn", "my_as"), [(65009, 65009), (65009, 65001)])

@@ -31,11 +31,11 @@ from trio_bgp.wire.attributes import AttributeContext, Attributes, MpReach, is_h
 from trio_bgp.wire.nlri import KEYED, format_nlri, is_martian, split_key, split_nlri, split_nlri_add_path
 from trio_bgp.wire.notification import NotificationError, TreatAsWithdraw
 from trio_bgp.wire.numbers import (
+    EXTENDED_NEXT_HOP_FAMILIES,
     FLAG_OPTIONAL,
     FLAG_TRANSITIVE,
     IPV4_UNICAST,
     MAXIMUM_MESSAGE_LENGTH,
-    Afi,
     AttributeType,
     ErrorCode,
     Family,
@@ -43,7 +43,6 @@ from trio_bgp.wire.numbers import (
     UpdateMessageErrorSubcode,
     safi_of,
 )
-from trio_bgp.wire.numbers import family as make_family
 from trio_bgp.wire.update import sections
 
 __all__ = ["Ingress", "Received", "long_lived_stale"]
@@ -56,11 +55,6 @@ _CLASSIC: Final = _CLASSIC_WANTED | 1 << AttributeType.MP_REACH_NLRI | 1 << Attr
 """What the attribute block of a plain announcement must have, and what else it must not."""
 _NOT_FOR_ALL: Final = 1 << AttributeType.COMMUNITIES | 1 << AttributeType.ONLY_TO_CUSTOMER
 """What may keep a path from some receivers."""
-IPV4_NEXT_HOP: Final = frozenset(
-    make_family(Afi.IPV4, safi)
-    for safi in (Safi.UNICAST, Safi.MULTICAST, Safi.LABELLED_UNICAST, Safi.MPLS_VPN, Safi.MULTICAST_VPN)
-)
-"""Families that have IPv6 next hops only by RFC 8950 (its section 3); others always may."""
 _LEAKS: Final = (BgpRole.PROVIDER, BgpRole.RS)
 _MARKS: Final = (BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT)
 
@@ -368,7 +362,7 @@ class Ingress:
         parsed: Attributes,
         extra: bytes,
     ) -> Path:
-        ipv6_next_hop = next_hop is not None and family in IPV4_NEXT_HOP and len(next_hop) > 12
+        ipv6_next_hop = next_hop is not None and family in EXTENDED_NEXT_HOP_FAMILIES and len(next_hop) > 12
         if b"\xff\xff" in parsed.communities or ipv6_next_hop or parsed.has(AttributeType.ONLY_TO_CUSTOMER):
             communities = well_known(parsed.communities)
             role = self._member.settings.role

@@ -26,13 +26,13 @@ from trio_bgp.wire.notification import NotificationError
 from trio_bgp.wire.numbers import (
     AS_TRANS,
     EXTENDED_MESSAGE_LENGTH,
+    EXTENDED_NEXT_HOP_FAMILIES,
     IPV4_UNICAST,
     MAXIMUM_MESSAGE_LENGTH,
     Afi,
     ErrorCode,
     Family,
     OpenMessageErrorSubcode,
-    afi_of,
     family_name,
 )
 from trio_bgp.wire.open import Open
@@ -94,8 +94,8 @@ def make_open(speaker: SpeakerSettings, peer: PeerSettings) -> Open:
     mode = (1 if peer.add_path.receive else 0) | (2 if peer.add_path.send else 0)
     if mode:
         capabilities.append(AddPath(tuple((family, mode) for family in peer.families)))
-    if peer.extended_next_hop:
-        entries = tuple((family, int(Afi.IPV6)) for family in peer.families if afi_of(family) == Afi.IPV4)
+    entries = tuple((family, int(Afi.IPV6)) for family in peer.families if family in EXTENDED_NEXT_HOP_FAMILIES)
+    if peer.extended_next_hop and entries:
         capabilities.append(ExtendedNextHop(entries))
     if peer.bgp_role is not None:
         capabilities.append(BgpRole(peer.bgp_role.value))

@@ -7,6 +7,7 @@ from typing import Final, NewType
 __all__ = [
     "AS_TRANS",
     "EXTENDED_MESSAGE_LENGTH",
+    "EXTENDED_NEXT_HOP_FAMILIES",
     "FAMILIES",
     "FLAG_EXTENDED_LENGTH",
     "FLAG_OPTIONAL",
@@ -283,6 +284,9 @@ VPLS: Final = family(Afi.L2VPN, Safi.VPLS)
 EVPN: Final = family(Afi.L2VPN, Safi.EVPN)
 BGP_LS: Final = family(Afi.BGP_LS, Safi.BGP_LS)
 BGP_LS_VPN: Final = family(Afi.BGP_LS, Safi.BGP_LS_VPN)
+
+EXTENDED_NEXT_HOP_FAMILIES: Final = frozenset({IPV4_UNICAST, IPV4_MULTICAST, IPV4_LABELLED, VPNV4, VPNV4_MULTICAST})
+"""Families that have an IPv6 next hop only where that was negotiated (RFC 8950, sections 3 and 4)."""
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "ipv4-unicast": IPV4_UNICAST,
