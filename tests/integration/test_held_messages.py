@@ -12,6 +12,7 @@ from tests.harness import decoder
 from tests.harness.decoder import V4
 from tests.harness.lab import lab, peer_settings
 from trio_bgp.runtime.forwarder import HeldMessage
+from trio_bgp.settings import Role
 from trio_bgp.wire.numbers import IPV4_UNICAST
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "hold-messages.md"
@@ -61,9 +62,11 @@ async def test_the_example_holds_and_lets_go_in_order(autojump_clock: object) ->
 
 async def test_a_held_message_goes_to_chosen_peers_only(autojump_clock: object) -> None:
     """Past the RIB: unchanged to whom can read it, repacked to whom cannot, and nobody else hears of it."""
-    async with lab(*(peer_settings(number) for number in (1, 2, 3, 4))) as the_lab:
+    peers = [*(peer_settings(number) for number in (1, 2, 3, 4)), peer_settings(5, role=Role.EBGP)]
+    async with lab(*peers) as the_lab:
         one, two, three = [await the_lab.join(number) for number in (1, 2, 3)]
         old = await the_lab.join(4, asn4=False)
+        silent = await the_lab.join(5)
         held: list[HeldMessage] = []
 
         def intercept(message: HeldMessage) -> bool:
@@ -78,11 +81,14 @@ async def test_a_held_message_goes_to_chosen_peers_only(autojump_clock: object) 
         assert (message.peer, message.octets) == ("p1", announcement(1))
         with pytest.raises(LookupError, match="p9 is not established"):
             forwarder.forward(message.number, to=["p2", "p9"])
+        with pytest.raises(LookupError, match="p5 is sent nothing"):
+            forwarder.forward(message.number, to=["p2", "p5"])
         forwarder.forward(message.number, to=["p2", "p4"])
         await the_lab.settle()
         assert two.updates[-1] == announcement(1)
         assert old.table[ROUTE][1] == (0x40, 2, b"\x02\x01\xfd\xe9")
         assert ROUTE not in three.table
+        assert silent.table == {}
         with pytest.raises(KeyError):
             forwarder.forward(message.number)
 

@@ -452,8 +452,8 @@ class Forwarder:
 
         Raises:
             KeyError: no such message is held.
-            LookupError: the sender's session has ended, or a peer is not established, or is catching up; the message
-                is still held then.
+            LookupError: the sender's session has ended, or a peer is not established, is catching up, or is not to be
+                sent anything (RFC 8212); the message is still held then.
             NotificationError: `to` is given and the message is malformed.
         """
         source = self._held_from[number] if self.held.contains(number) else None
@@ -466,6 +466,8 @@ class Forwarder:
             member = next((each for each in self.members if each.name == name), None)
             if member is None or member.behind is not None:
                 raise LookupError(f"{name} is {'not established' if member is None else 'catching up'}")
+            if not member.settings.exports:
+                raise LookupError(f"{name} is sent nothing: its export policy is none (RFC 8212)")
             targets.append(member)
         message = self.held.take(number)
         del self._held_from[number]
