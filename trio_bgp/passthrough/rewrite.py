@@ -59,12 +59,13 @@ class RewriteRules:
     bgp_role: BgpRole | None = None
     graceful_shutdown: bool = False
     """We are about to go: routes are marked with GRACEFUL_SHUTDOWN (RFC 8326)."""
-    transparent: bool = attrs.field(init=False, eq=False)
-    """Attributes of external peers are for this receiver as they are kept (RFC 7947, section 2.2)."""
+    transparent: bool = False
+    """Computed: attributes of external peers are for this receiver as they are kept (RFC 7947, section 2.2)."""
 
-    @transparent.default
-    def _is_transparent(self) -> bool:
-        return self.role is Role.RS_CLIENT and self.asn4 and not self.adds_otc and not self.graceful_shutdown
+    def __attrs_post_init__(self) -> None:
+        # No `attrs.field` with a default that depends on the others: mypyc knows none.
+        kept = self.role is Role.RS_CLIENT and self.asn4 and not self.adds_otc and not self.graceful_shutdown
+        object.__setattr__(self, "transparent", kept)
 
     @property
     def adds_otc(self) -> bool:
