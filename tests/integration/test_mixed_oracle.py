@@ -298,20 +298,23 @@ class Run:
     async def join(self, number: int) -> None:
         """A peer connects."""
         peer = self.peers[number]
-        client = await self.lab.join(
-            number,
-            asn=peer.asn,
-            families=peer.families,
-            asn4=peer.asn4,
-            extended=peer.extended,
-            extra=(EXTENDED_NEXT_HOP,) if peer.ipv6_next_hops else (),
-            enhanced_refresh=self.rng.random() < 0.5,
-            add_path=3,
-            receives_add_path=bool(peer.send),
-        )
+        client = await self.lab.join(number, **self.options(peer))
         await client.established.wait()
         self.clients[number] = client
         self.announced[number] = {}
+
+    def options(self, peer: PeerModel) -> dict[str, Any]:
+        """How the peer's `ScriptedSpeaker` is to be made."""
+        return {
+            "asn": peer.asn,
+            "families": peer.families,
+            "asn4": peer.asn4,
+            "extended": peer.extended,
+            "extra": (EXTENDED_NEXT_HOP,) if peer.ipv6_next_hops else (),
+            "enhanced_refresh": self.rng.random() < 0.5,
+            "add_path": 3,
+            "receives_add_path": bool(peer.send),
+        }
 
     def routes(self, peer: PeerModel) -> tuple[Family, list[bytes]]:
         """Some routes of one family."""

@@ -98,16 +98,10 @@ class FaultyRun(Run):
         theirs: trio.abc.Stream = pair[1]
         client = ScriptedSpeaker(
             FaultyStream(ours, faults, rng),
-            asn=peer.asn,
             identifier=peer.identifier,
-            families=peer.families,
-            asn4=peer.asn4,
-            extended=rng.random() < 0.5,
-            enhanced_refresh=rng.random() < 0.5,
-            add_path=3,
-            receives_add_path=bool(peer.send),
             hold_time=self.hold_time,
             keepalives=True,
+            **self.options(peer),
         )
         self.lab.speaker.accept(StreamTransport(theirs, peer_address=f"192.0.2.{number}"))
         self.lab.nursery.start_soon(client.run)
