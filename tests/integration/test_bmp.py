@@ -192,6 +192,35 @@ async def test_what_happens_during_a_dump_is_not_lost(autojump_clock: trio.testi
         assert late.table(address(2), "out") == two.table
 
 
+async def test_a_dump_alone_is_never_too_much(autojump_clock: trio.testing.MockClock) -> None:
+    """Ten megaoctets of attributes through the shortest queue there may be."""
+    stations = FakeStations(5000, window=65536)
+    settings = station(queue_limit=1 << 20)
+    async with bmp_lab(stations, (settings,), *(peer_settings(number) for number in (1, 2, 3))) as the_lab:
+        clients = [await the_lab.join(number) for number in (1, 2, 3)]
+        for number, client in enumerate(clients, 1):
+            for n in range(400):
+                fat = decoder.attribute(0xC0, 200, struct.pack(">HH", number, n) + bytes(3800))
+                await client.say(announce(number, (V4, struct.pack(">BHB", 24, n, 0)), more=fat))
+        await the_lab.settle()
+        stations.refused.clear()
+        stations.connected = trio.Event()
+        await stations.connected.wait()
+        told = stations.last(5000)
+        (record,) = the_lab.speaker.bmp.stations.values()
+        most = 0
+        while len(told.peers) < 4 or told.peers[LOC_RIB, ""].end_of_rib.get("loc") != [V4, V6]:
+            most = max(most, record.queued)
+            await trio.lowlevel.checkpoint()
+        await the_lab.settle()
+        assert (record.overflows, record.sessions) == (0, 1)
+        assert 1 << 19 < most < 1 << 20
+        assert record.octets_sent > 10_000_000
+        for number, client in enumerate(clients, 1):
+            assert len(told.table(address(number), "pre")) == 400
+            assert told.table(address(number), "out") == client.table
+
+
 async def test_a_station_that_cannot_follow_begins_anew(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,6 +22,8 @@ __all__ = ["Told", "adj_rib_in", "best_paths", "dump", "loc_rib", "messages_of"]
 
 STEP_PREFIXES: Final = 500
 """Prefixes looked at in one step: a few milliseconds."""
+STEP_OCTETS: Final = 64 * 1024
+"""And octets written for one RIB in one step, about: less than there is room for in the shortest queue of a station."""
 LONG_NLRI: Final = 4000
 """Octets of an NLRI that may not fit an ordinary message; FlowSpec, BGP-LS and unknown families can have such."""
 
@@ -137,14 +139,21 @@ def _dump_family(
     keys = list(table.routes)
     whole = MonitoredRib.LOC_RIB in ribs
     inbound = [rib for rib in (MonitoredRib.ADJ_RIB_IN_PRE, MonitoredRib.ADJ_RIB_IN_POST) if rib in ribs]
-    for start in range(0, len(keys), STEP_PREFIXES):
-        chunk = keys[start : start + STEP_PREFIXES]
+    position = 0
+    while position < len(keys):
+        chunk: list[bytes] = []
+        octets = 0
         by_path: dict[Path, list[bytes]] = {}
         by_best: dict[Path, list[bytes]] = {}
-        for nlri in chunk:
+        while position < len(keys) and len(chunk) < STEP_PREFIXES and octets < STEP_OCTETS:
+            nlri = keys[position]
+            position += 1
+            chunk.append(nlri)
             paths = candidates(table.routes.get(nlri))
             for path in paths:
-                by_path.setdefault(path, []).append(nlri)
+                nlris = by_path.setdefault(path, [])
+                nlris.append(nlri)
+                octets += len(nlri) if len(nlris) > 1 else len(nlri) + len(path.attributes)
             first = best(paths) if whole else None
             if first is not None:
                 by_best.setdefault(first, []).append(nlri)
