@@ -1,11 +1,16 @@
 """Switches that refuse routes or peers."""
 
+import struct
+from typing import Any
+
+import attrs
 import pytest
 
 from tests.harness import decoder
-from tests.harness.decoder import V4, V6, Route
+from tests.harness.decoder import V4, V6, Family, Route
 from tests.harness.lab import lab, peer_settings
-from trio_bgp.settings import BgpRole
+from trio_bgp.runtime.speaker import PeerChange
+from trio_bgp.settings import BgpRole, NextHopCheck
 from trio_bgp.wire.nlri import is_martian
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST
 
@@ -103,3 +108,39 @@ async def test_lag_and_detachment_are_counted(autojump_clock: object) -> None:
         assert not found.behind
         assert found.queued == 0
         assert set(slow.table) == {(V4, bytes((24, 8, 0, number))) for number in range(20)}
+
+
+@pytest.mark.parametrize(
+    ("change", "first", "hop"),
+    [
+        ({"enforce_first_as": True}, 64999, b"\xc0\0\2\1"),
+        ({"next_hop_check": NextHopCheck.STRICT}, 65001, b"\xc0\0\2\x09"),
+        ({"reject_as_set": True}, 65001, b"\xc0\0\2\1"),
+    ],
+    ids=["enforce_first_as", "next_hop_check", "reject_as_set"],
+)
+@pytest.mark.parametrize("family", [V4, V6], ids=["ipv4", "ipv6"])
+async def test_a_check_switched_on_holds_for_attributes_seen_before(
+    family: Family, change: dict[str, Any], first: int, hop: bytes, autojump_clock: object
+) -> None:
+    """What was accepted once is judged again when it is announced again."""
+    route: Route = (family, b"\x18\x08\x08\x08")
+    path = decoder.attribute(0x40, 2, struct.pack(">BBIBBI", 2, 1, first, 1, 1, 64998))
+    block = decoder.attribute(0x40, 1, b"\0") + path
+    whole = decoder.announce([route], block, hop if family == V4 else bytes(15) + b"\1")
+    settings = peer_settings(1)
+    async with lab(settings, peer_settings(2)) as the_lab:
+        one, two = [await the_lab.join(number) for number in (1, 2)]
+        await one.say(whole)
+        await the_lab.settle()
+        assert set(two.table) == {route}
+        changed = attrs.evolve(settings, **change)
+        everything = attrs.evolve(the_lab.speaker.settings, peers=(changed, peer_settings(2)))
+        the_lab.speaker.reconfigure(everything, [PeerChange("changed", "p1", changed, tuple(change))])
+        await one.say(whole)
+        await the_lab.settle()
+        assert two.table == {}
+        the_lab.speaker.reconfigure(the_lab.speaker.settings, [PeerChange("changed", "p1", settings, tuple(change))])
+        await one.say(whole)
+        await the_lab.settle()
+        assert set(two.table) == {route}

@@ -113,6 +113,8 @@ class RouteServer:
     def renew(self, member: Member) -> None:
         """What is checked of a member's routes has changed: it holds from here on."""
         if member in self._ingress:
+            # What is interned was judged by the former settings.
+            member.source.paths.clear()
             self._ingress[member] = Ingress(member, self._speaker, self.identifiers, self._count_and_report)
 
     def leave(self, member: Member) -> None:
