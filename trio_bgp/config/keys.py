@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -146,9 +146,20 @@ def _or_zero(lowest: int, highest: int) -> Callable[[object], int]:
     return convert
 
 
+def _table_of(value: object, *names: str) -> dict[str, Any]:
+    """A table with keys of these names only."""
+    if not isinstance(value, dict):
+        raise UnacceptableError
+    for name in value:
+        if name not in names:
+            raise UnacceptableError(f"a table with the unknown key {shown(name)}", did_you_mean(name, names))
+    return value
+
+
 def _tcp_ao(value: object) -> tuple[int, str, str]:
     """Key identifier, algorithm, and the file that has the password."""
-    if not isinstance(value, dict) or value.keys() != {"key_id", "algorithm", "password_file"}:
+    value = _table_of(value, "key_id", "algorithm", "password_file")
+    if len(value) != 3:
         raise UnacceptableError
     if value["algorithm"] not in ("hmac-sha1-96", "aes-128-cmac-96"):
         raise UnacceptableError
@@ -289,7 +300,8 @@ def _family(value: object) -> Family:
 
 
 def _add_path(value: object) -> AddPathSettings:
-    if not isinstance(value, dict) or not value or not value.keys() <= {"send", "receive"}:
+    value = _table_of(value, "send", "receive")
+    if not value:
         raise UnacceptableError
     send = value.get("send", False)
     if send == "all":
@@ -297,10 +309,10 @@ def _add_path(value: object) -> AddPathSettings:
     elif send is False:
         send = 0
     elif type(send) is not int or not 1 <= send <= 255:
-        raise UnacceptableError
+        raise UnacceptableError(f"send = {shown(send)}", did_you_mean(send, ["all"]))
     receive = value.get("receive", False)
     if not isinstance(receive, bool):
-        raise UnacceptableError
+        raise UnacceptableError(f"receive = {shown(receive)}")
     return AddPathSettings(send, receive)
 
 
