@@ -15,7 +15,7 @@ help:
 	@echo "make run     set up and watch a route server forward a realistic table (trio-bgp demo)"
 	@echo "make test    set up and run the tests"
 	@echo "make check   format, lint, types, layer order, tests with coverage"
-	@echo "make fuzz    atheris on framing, OPEN, attributes, NLRI and repacking, FUZZ_SECONDS each"
+	@echo "make fuzz    atheris on framing, OPEN, attributes, NLRI, repacking and MRT, FUZZ_SECONDS each"
 	@echo "make soak    random schedules with faults until interrupted, or for SECONDS=...; SEED=N: that one"
 	@echo "make fix     let ruff format and mend what it can"
 	@echo "make interop tests against BIRD, FRR, GoBGP, OpenBGPD and ExaBGP (Debian packages)"
@@ -64,7 +64,7 @@ bench-full: $(BENCH_STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
-	for target in framing open attributes nlri update; do $(BIN)/python -m fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; done
+	for target in framing open attributes nlri update mrt; do $(BIN)/python -m fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 clean:
 	rm -rf $(VENV) build bench/build *.egg-info

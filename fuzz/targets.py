@@ -9,11 +9,15 @@ from ipaddress import ip_address
 from itertools import pairwise
 
 from tests.harness import decoder
+from trio_bgp.mrt.messages import Message, Session, StateChange, decode_bgp4mp
+from trio_bgp.mrt.records import BGP4MP, BGP4MP_ET, TABLE_DUMP_V2, MrtError, Record, RecordSplitter
+from trio_bgp.mrt.table import PeerEntry, PeerIndexTable, Rib, decode_table
 from trio_bgp.passthrough.group import Member
 from trio_bgp.passthrough.ingress import Ingress
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.repack import Part, repack
 from trio_bgp.passthrough.rewrite import RewriteRules
+from trio_bgp.recording.adapter import Adapter, Choice, Target
 from trio_bgp.rib.export import ALL_PATHS, View
 from trio_bgp.rib.path import PathIdentifiers
 from trio_bgp.session.negotiation import Negotiated
@@ -28,7 +32,7 @@ from trio_bgp.wire.notification import (
     describe,
     read_shutdown_communication,
 )
-from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST
+from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST, Family
 from trio_bgp.wire.open import decode_open
 from trio_bgp.wire.route_refresh import decode_route_refresh
 
@@ -36,6 +40,7 @@ __all__ = ["TARGETS"]
 
 SPEAKER = SpeakerSettings(local_as=65000, bgp_identifier=0x0AFF0001)
 FAMILIES = frozenset(FRAMING)
+PEER = PeerEntry(1, ip_address("192.0.2.1"), 65001)
 
 
 class _Queue:
@@ -193,10 +198,40 @@ def _written(parts: Sequence[Part], rules: RewriteRules, maximum: int, *, ids: b
         assert told >= wanted
 
 
+def mrt(octets: bytes) -> None:
+    """Records of any type: a value or an `MrtError`; what is replayed of them are whole messages that fit."""
+    records: list[Record] = []
+    with contextlib.suppress(MrtError):
+        records = RecordSplitter().feed(octets)
+    if len(octets) > 2:
+        kind = (TABLE_DUMP_V2, BGP4MP, BGP4MP_ET)[octets[0] % 3]
+        records.append(Record(kind, octets[1] % 14, 0, 0, octets[2:]))
+    values: list[Message | StateChange | PeerIndexTable | Rib] = [PeerIndexTable(1, "", (PEER,))]
+    for record in records:
+        with contextlib.suppress(MrtError):
+            value = decode_table(record) if record.kind == TABLE_DUMP_V2 else decode_bgp4mp(record)
+            if value is not None:
+                values.append(value)
+    update = decoder.message(decoder.UPDATE, octets[:4000])
+    session = Session(65001, 65000, PEER.address, PEER.address)
+    values += [Message(session, update, asn4, False, ids) for asn4 in (True, False) for ids in (True, False)]
+    for asn4 in (True, False):
+        for ids in (frozenset(FAMILIES), frozenset[Family]()):
+            negotiated = Negotiated(
+                peer_as=65000, bgp_identifier=1, hold_time=0, asn4=asn4, families=FAMILIES, add_path_send=ids
+            )
+            adapter = Adapter(Target(local_as=65001, negotiated=negotiated), Choice())
+            messages = [each for value in values for each in adapter.say(value)] + adapter.end()
+            for each in messages:
+                assert scan(each, 0, len(each), 4096).offsets == [0]
+                assert len(each) == int.from_bytes(each[16:18], "big")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "framing": framing,
     "open": open_message,
     "attributes": attributes,
     "nlri": nlri,
     "update": update,
+    "mrt": mrt,
 }

@@ -88,3 +88,10 @@ def test_routes_of_every_family(octets: bytes) -> None:
 def test_what_is_accepted_is_written_as_it_was_meant(octets: bytes) -> None:
     """Read, then repack for any receiver: an independent decoder finds the same prefixes."""
     TARGETS["update"](octets[19:])
+
+
+@QUICK
+@given(st.one_of(st.binary(max_size=100), mutated()), st.integers(0, 60))
+def test_recordings_are_replayed_as_whole_messages(octets: bytes, start: int) -> None:
+    """MRT records and UPDATEs in them, whatever they are."""
+    TARGETS["mrt"](octets[start:])

@@ -13,11 +13,14 @@ from tests.harness import decoder
 from tests.harness.decoder import V4, V6
 from tests.harness.lab import lab, peer_settings
 from tests.recording.mrt_reader import announced, attribute, read_mrt
+from trio_bgp.config.diff import compare
+from trio_bgp.control.metrics import render
+from trio_bgp.control.snapshot import Snapshot
 from trio_bgp.recording import files
 from trio_bgp.recording import recorder as module
 from trio_bgp.recording.files import RotatingFile
 from trio_bgp.recording.recorder import Recorder, record_table, start_recording
-from trio_bgp.settings import AddPathSettings, Compression, RecordSettings
+from trio_bgp.settings import AddPathSettings, Compression, RecordSettings, Settings, SpeakerSettings
 from trio_bgp.wire.numbers import IPV4_UNICAST
 
 HOP = bytes((192, 0, 2, 1))
@@ -43,6 +46,9 @@ async def test_a_session_is_recorded_as_it_went(tmp_path: Path) -> None:
     assert recorder is not None
     records = read_mrt(tmp_path / "%" / "updates.mrt")
     assert recorder.recorded == len(records)
+    metrics = (await render(Snapshot(running.speaker))).decode()
+    assert f"trio_bgp_recorded_records_total {len(records)}.0" in metrics
+    assert "trio_bgp_lost_records_total 0.0" in metrics
     assert recorder.lost == 0
     told = []
     for record in records:
@@ -250,3 +256,10 @@ def test_a_full_disk_ends_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
     file.write(b"y", 0.0)
     assert file.close() == tmp_path / "u"
+
+
+def test_a_reload_does_not_change_what_is_recorded() -> None:
+    """It says so instead."""
+    old = Settings(speaker=SpeakerSettings(local_as=1, bgp_identifier=1))
+    new = Settings(speaker=old.speaker, record=RecordSettings(updates="u"))
+    assert compare(old, new).needs_restart == ("record.updates",)

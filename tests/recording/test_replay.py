@@ -5,6 +5,9 @@ import gzip
 import json
 import logging
 import lzma
+import os
+import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -413,6 +416,35 @@ def test_listen_tells_in_words_and_in_time(capsys: pytest.CaptureFixture[str]) -
     assert last == "summary sessions 0 messages 0 octets 0 updates 0 announced 0 withdrawn 0 malformed 0"
     assert main(["listen", "--on", "203.0.113.1:1790"]) == 1
     assert "cannot listen on 203.0.113.1:1790" in capsys.readouterr().err
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is(tmp_path: Path) -> None:
+    """Without one nothing but the result is printed; Ctrl-C before the end ends the session in order: status 130."""
+    session = Session(65001, 65000, ip_address("192.0.2.1"), ip_address("192.0.2.2"))
+    messages = [Message(session, announce(1, bytes((8, n)))) for n in range(2)]
+    records = [encode_record(encode_bgp4mp(each, n * 9000, 0)) for n, each in enumerate(messages)]
+    # The file is read in pieces: the second message is in a later one than the first, behind what is not said.
+    filler = encode_record(encode_bgp4mp(Message(session, KEEPALIVE), 0, 0)) * 3000
+    (tmp_path / "u").write_bytes(records[0] + filler + records[1])
+    process, where = listener("--sessions", "1")
+    ours, theirs = pty.openpty()
+    command = ["replay", str(tmp_path / "u"), "--to", where, "--as", "65001", "--speed", "1"]
+    with process:
+        replaying = subprocess.Popen(
+            [sys.executable, "-m", "trio_bgp", *command], stdout=subprocess.PIPE, stderr=theirs, text=True
+        )
+        os.close(theirs)
+        with replaying:
+            shown = b""
+            while b"1 messages, 1 prefixes" not in shown:
+                shown += os.read(ours, 4096)
+            replaying.send_signal(signal.SIGINT)
+            printed, _ = replaying.communicate(timeout=20)
+        os.close(ours)
+        told = [json.loads(line) for line in process.communicate(timeout=20)[0].splitlines()]
+    assert replaying.returncode == 130
+    assert printed.startswith("1 messages, 1 prefixes announced, 0 withdrawn in ")
+    assert next(each for each in told if each["event"] == "down")["reason"].endswith("saying 'replay finished'")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from trio_bgp.control.snapshot import Snapshot
+from trio_bgp.recording.recorder import Recorder
 from trio_bgp.session.fsm import State
 
 __all__ = ["CONTENT_TYPE", "render"]
@@ -28,7 +29,7 @@ class _One(Collector):
 async def render(snapshot: Snapshot) -> bytes:
     """All metrics in Prometheus' text format."""
     pieces = []
-    for collect in (_daemon, _peers, _groups, _stations):
+    for collect in (_daemon, _peers, _groups, _stations, _recorders):
         for metric in list(collect(snapshot)):
             registry = CollectorRegistry(auto_describe=False)
             registry.register(_One(metric))
@@ -133,3 +134,10 @@ def _stations(snapshot: Snapshot) -> Iterator[Metric]:
     yield up
     yield queued
     yield from counters.values()
+
+
+def _recorders(snapshot: Snapshot) -> Iterator[Metric]:
+    for monitor in snapshot.speaker.forwarder.monitors:
+        if isinstance(monitor, Recorder):
+            yield CounterMetricFamily("trio_bgp_recorded_records", "MRT records written.", monitor.recorded)
+            yield CounterMetricFamily("trio_bgp_lost_records", "MRT records that were not.", monitor.lost)

@@ -124,9 +124,13 @@ class RotatingFile:
         Raises:
             OSError: what was left could not be written.
         """
-        due = self._seconds and now >= self._ends
-        if self._file is not None and (due or (self._octets and self._written >= self._octets)):
+        if self.due(now):
             self.close()
+
+    def due(self, now: float) -> bool:
+        """Whether there is a file to complete; does not wait for the disk."""
+        over = bool(self._seconds) and now >= self._ends
+        return self._file is not None and (over or 0 < self._octets <= self._written)
 
     def close(self) -> Path | None:
         """Complete the file: its path, None if there is none.

@@ -246,11 +246,13 @@ class _Player:
                     pending, size = [], 0
                 if not going or dialogue.ended.is_set():
                     return False
+            going = await self._say(dialogue, pending)
+            pending, size = [], 0
             self.outcome.announced, self.outcome.withdrawn = adapter.announced, adapter.withdrawn
             if self.progress is not None:
                 self.progress(recording, self.outcome)
             await trio.lowlevel.checkpoint()
-        return await self._say(dialogue, pending)
+        return going
 
     async def _say(self, dialogue: Dialogue, messages: list[bytes]) -> bool:
         octets = b"".join(messages)

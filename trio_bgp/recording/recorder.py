@@ -139,19 +139,24 @@ class Recorder(Monitor):
             while True:
                 with trio.move_on_after(FLUSH_SECONDS):
                     await self._full.wait()
-                if not await self._flush(self._write):
+                if not await self._flush():
                     await trio.sleep(RETRY_SECONDS)
         finally:
             with trio.CancelScope(shield=True):
-                await self._flush(self._write_last)
+                await self._flush(last=True)
 
-    async def _flush(self, write: Callable[[list[tuple[float, bytes]], float], None]) -> bool:
+    async def _flush(self, *, last: bool = False) -> bool:
+        """Write what waits; False if the system refuses."""
         taken, self._queue = self._queue, []
         size = self._queued
         self._full = trio.Event()
+        now = self._clock()
+        if not (taken or last or self._file.due(now)):
+            return not self._failing
+        write = self._write_last if last else self._write
         try:
             # Never given up half-way: what a thread does cannot be undone.
-            await trio.to_thread.run_sync(write, taken, self._clock())
+            await trio.to_thread.run_sync(write, taken, now)
         except OSError as error:
             self.lost += len(taken)
             if not self._failing:
