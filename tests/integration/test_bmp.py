@@ -489,7 +489,7 @@ async def test_the_loc_rib_has_what_nobody_may_have(autojump_clock: trio.testing
 
 
 async def test_the_loc_rib_comes_up_again_for_a_new_family(autojump_clock: trio.testing.MockClock) -> None:
-    """Its OPEN has to name every family (RFC 9069, section 4.4): Peer Down 6, a new Peer Up, and the table again."""
+    """Its OPEN has to name every family (RFC 9069, section 6.1.3): Peer Down 6, a new Peer Up, and the table again."""
     stations = FakeStations()
     first = peer_settings(1, families=(IPV4_UNICAST,))
     evpn = 25 << 8 | 70

@@ -100,7 +100,7 @@ def test_peer_up() -> None:
 
 
 def test_the_peer_up_of_a_loc_rib() -> None:
-    """RFC 9069, section 4.4: no address, no ports, the same OPEN twice."""
+    """RFC 9069, section 5.2: no address, no ports, the same OPEN twice."""
     header = encode_peer(PeerType.LOC_RIB_INSTANCE, 0, None, 65000, 0x0AFF0001)
     found = encode_peer_up(
         header,
@@ -125,7 +125,7 @@ def test_the_peer_up_of_a_loc_rib() -> None:
     ],
 )
 def test_peer_down(reason: PeerDownReason, data: bytes, expected: str) -> None:
-    """RFC 7854, section 4.9; 6: RFC 9069, section 4.5."""
+    """RFC 7854, section 4.9; 6: RFC 9069, section 5.3."""
     assert encode_peer_down(peer(), reason, data, at=SECONDS) == bmp("02", bytes.fromhex(PEER + AT + expected))
 
 

@@ -349,7 +349,7 @@ class Stations:
         )
 
     def _loc_rib_up(self) -> bytes:
-        """Its two OPENs are made up, and the same (RFC 9069, section 4.4)."""
+        """Its two OPENs are made up, and the same (RFC 9069, section 5.2)."""
         speaker = self._settings.speaker
         capabilities: list[Capability] = [Multiprotocol(family) for family in sorted(self._families)]
         capabilities += [FourOctetAs(speaker.local_as), ExtendedMessage()]
@@ -380,7 +380,7 @@ class Stations:
         self._families |= configured | self._forwarder.server.tables.keys() | {IPV4_UNICAST, IPV6_UNICAST}
 
     def _renew_loc_rib(self) -> None:
-        """There are families that were not told of: the Loc-RIB goes down and comes up again with them."""
+        """Families come that its OPEN did not name: it goes down and comes up again (RFC 9069, section 6.1.3)."""
         self._note_families()
         down = encode_peer_down(self._loc_rib, PeerDownReason.LOCAL_INFORMATION, at=self._clock())
         up = self._loc_rib_up()
