@@ -28,7 +28,9 @@ from trio_bgp.settings import (
     Policy,
     Role,
 )
-from trio_bgp.wire.numbers import IPV4_UNICAST
+from trio_bgp.wire.capabilities import ExtendedMessage, ExtendedNextHop, FourOctetAs, Multiprotocol
+from trio_bgp.wire.numbers import EVPN, IPV4_MULTICAST, IPV4_UNICAST, IPV6_UNICAST, VPNV4
+from trio_bgp.wire.open import decode_open
 
 EVERYTHING = tuple(MonitoredRib)
 TEN = (V4, b"\x08\x0a")
@@ -492,26 +494,47 @@ async def test_the_loc_rib_comes_up_again_for_a_new_family(autojump_clock: trio.
     """Its OPEN has to name every family (RFC 9069, section 6.1.3): Peer Down 6, a new Peer Up, and the table again."""
     stations = FakeStations()
     first = peer_settings(1, families=(IPV4_UNICAST,))
-    evpn = 25 << 8 | 70
     async with bmp_lab(stations, (station(),), first) as the_lab:
         one = await the_lab.join(1, families=(V4,))
         await one.say(announce(1, TEN))
         await the_lab.settle()
         told = stations.last(5000)
         assert told.peers[LOC_RIB, ""].sent_open == told.peers[LOC_RIB, ""].received_open
-        assert b"\x01\x04\x00\x19\x00\x46" not in told.peers[LOC_RIB, ""].sent_open
-        new = peer_settings(2, families=(evpn,))
+        said = decode_open(told.peers[LOC_RIB, ""].sent_open[19:])
+        unicast = (Multiprotocol(IPV4_UNICAST), Multiprotocol(IPV6_UNICAST))
+        assert said.capabilities == (*unicast, FourOctetAs(65000), ExtendedMessage())
+        assert (said.my_as, said.bgp_identifier) == (65000, 0x0AFF0001)
+        new = peer_settings(2, families=(EVPN, VPNV4), extended_next_hop=True)
         speaker = the_lab.speaker
         after = attrs.evolve(speaker.settings, peers=(first, new))
         speaker.reconfigure(after, compare(speaker.settings, after).peers)
+        await the_lab.settle()
+        assert told.downs == [(LOC_RIB, "", 6, b"")]
+        said = decode_open(told.peers[LOC_RIB, ""].sent_open[19:])
+        assert said.capabilities == (
+            Multiprotocol(IPV4_UNICAST),
+            Multiprotocol(VPNV4),
+            Multiprotocol(IPV6_UNICAST),
+            Multiprotocol(EVPN),
+            FourOctetAs(65000),
+            ExtendedMessage(),
+            ExtendedNextHop(((IPV4_UNICAST, 2), (VPNV4, 2))),
+        )
+        assert set(told.table("", "loc")) == {TEN}
         two = await the_lab.join(2, families=(decoder.EVPN,))
         route = (decoder.EVPN, b"\x03\x11" + bytes(8) + bytes(4) + b"\x20\1\2\3\4")
         block = decoder.attribute(0x40, 1, b"\0") + decoder.as_path(65002)
         await two.say(decoder.announce([route], block, bytes((192, 0, 2, 2))))
         await the_lab.settle()
-        assert told.downs == [(LOC_RIB, "", 6, b"")]
-        assert b"\x01\x04\x00\x19\x00\x46" in told.peers[LOC_RIB, ""].sent_open
         assert set(told.table("", "loc")) == {TEN, route}
+        assert told.downs == [(LOC_RIB, "", 6, b"")]
+        # A program can announce routes of a family that no peer is configured for.
+        block = decoder.attribute(0x40, 1, b"\0") + decoder.attribute(0x40, 2, b"")
+        speaker.forwarder.announce(IPV4_MULTICAST, b"\x08\x0c", block, b"\1\2\3\4")
+        await the_lab.settle()
+        assert told.downs == [(LOC_RIB, "", 6, b"")] * 2
+        assert set(told.table("", "loc")) == {TEN, route, ((1, 2), b"\x08\x0c")}
+        assert told.peers[LOC_RIB, ""].end_of_rib["loc"] == [V4, (1, 2), decoder.VPN4, V6, decoder.EVPN]
 
 
 async def test_a_peer_that_moves_is_two_for_a_while(autojump_clock: trio.testing.MockClock) -> None:

@@ -100,7 +100,11 @@ def _withdrawn(family: Family, nlris: Sequence[bytes], identifier: bytes) -> lis
 
 
 def dump(
-    server: RouteServer, ribs: Collection[MonitoredRib], members: Sequence[Member], up: Collection[Member]
+    server: RouteServer,
+    ribs: Collection[MonitoredRib],
+    members: Sequence[Member],
+    up: Collection[Member],
+    loc_rib_families: Collection[Family],
 ) -> Iterator[list[Told]]:
     """All there is, in steps, with End-of-RIB for each family of each RIB at its end.
 
@@ -112,8 +116,9 @@ def dump(
         ribs: which RIBs.
         members: of which peers.
         up: whose sessions are up; looked at in each step, because sessions end meanwhile.
+        loc_rib_families: which the Loc-RIB is said to have.
     """
-    families = set(server.tables) if MonitoredRib.LOC_RIB in ribs else set()
+    families = set(loc_rib_families) if MonitoredRib.LOC_RIB in ribs else set()
     for member in members:
         families |= member.negotiated.families
     for family in sorted(families):

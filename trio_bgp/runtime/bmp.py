@@ -42,7 +42,15 @@ from trio_bgp.wire.bmp import (
 )
 from trio_bgp.wire.capabilities import Capability, ExtendedMessage, ExtendedNextHop, FourOctetAs, Multiprotocol
 from trio_bgp.wire.notification import encode_notification
-from trio_bgp.wire.numbers import AS_TRANS, IPV4_UNICAST, IPV6_UNICAST, Afi, Family, MessageType, afi_of
+from trio_bgp.wire.numbers import (
+    AS_TRANS,
+    EXTENDED_NEXT_HOP_FAMILIES,
+    IPV4_UNICAST,
+    IPV6_UNICAST,
+    Afi,
+    Family,
+    MessageType,
+)
 from trio_bgp.wire.open import Open, encode_open
 from trio_bgp.wire.update import end_of_rib
 
@@ -138,6 +146,7 @@ class Stations:
 
     def reconfigure(self, settings: Settings) -> None:
         """Take over other stations. One of which only the list of peers differs keeps its connection."""
+        before = self._loc_rib_open()
         self._settings = settings
         wanted = {station.address: station for station in settings.bmp.stations}
         for endpoint, station in list(self.stations.items()):
@@ -152,6 +161,9 @@ class Stations:
         for endpoint, new in wanted.items():
             if endpoint not in self.stations:
                 self._start(new)
+        self._note_families()
+        if self._loc_rib_open() != before and self._wanted(MonitoredRib.LOC_RIB, None):
+            self._renew_loc_rib()
 
     def _start(self, settings: BmpStationSettings) -> None:
         if self._nursery is None:
@@ -332,8 +344,9 @@ class Stations:
             header = self._loc_rib if each.member is None else headers[each.member][each.rib]
             return (encode_route_monitoring(header, update) for update in each.updates)
 
-        server = self._forwarder.server
-        for step in dump(server, tuple(ribs), [peer.member for peer in told], self._forwarder.sessions):
+        forwarder = self._forwarder
+        members = [peer.member for peer in told]
+        for step in dump(forwarder.server, tuple(ribs), members, forwarder.sessions, self._families):
             yield [message for each in step if station.wants(each.rib, each.member) for message in octets(each)]
 
     def _peer_up(self, peer: _Peer) -> bytes:
@@ -348,15 +361,16 @@ class Stations:
             at=peer.up_at,
         )
 
-    def _loc_rib_up(self) -> bytes:
-        """Its two OPENs are made up, and the same (RFC 9069, section 5.2)."""
+    def _loc_rib_open(self) -> bytes:
+        """What would be said of a session that has the routes of the Loc-RIB (RFC 9069, section 5.2)."""
         speaker = self._settings.speaker
-        capabilities: list[Capability] = [Multiprotocol(family) for family in sorted(self._families)]
+        families = sorted(self._families)
+        capabilities: list[Capability] = [Multiprotocol(family) for family in families]
         capabilities += [FourOctetAs(speaker.local_as), ExtendedMessage()]
         if any(peer.extended_next_hop for peer in self._settings.peers):
-            entries = tuple((family, int(Afi.IPV6)) for family in self._families if afi_of(family) == Afi.IPV4)
+            entries = tuple((family, int(Afi.IPV6)) for family in families if family in EXTENDED_NEXT_HOP_FAMILIES)
             capabilities.append(ExtendedNextHop(entries))
-        made_up = encode_open(
+        return encode_open(
             Open(
                 my_as=speaker.local_as if speaker.local_as <= 0xFFFF else AS_TRANS,
                 hold_time=0,
@@ -364,6 +378,9 @@ class Stations:
                 capabilities=tuple(capabilities),
             )
         )
+
+    def _loc_rib_up(self) -> bytes:
+        made_up = self._loc_rib_open()
         return encode_peer_up(
             self._loc_rib,
             local_address=None,
@@ -380,7 +397,7 @@ class Stations:
         self._families |= configured | self._forwarder.server.tables.keys() | {IPV4_UNICAST, IPV6_UNICAST}
 
     def _renew_loc_rib(self) -> None:
-        """Families come that its OPEN did not name: it goes down and comes up again (RFC 9069, section 6.1.3)."""
+        """Its OPEN has to be another: it goes down and comes up again (RFC 9069, section 6.1.3)."""
         self._note_families()
         down = encode_peer_down(self._loc_rib, PeerDownReason.LOCAL_INFORMATION, at=self._clock())
         up = self._loc_rib_up()

@@ -162,8 +162,8 @@ def encode_peer_up(
 ) -> bytes:
     """Peer Up Notification (RFC 7854, section 4.10).
 
-    Without any of the TLVs that may follow, for names (RFC 8671, section 6.3.1; RFC 9069, section 5.2.1): tshark up to 4.0
-    takes them for a third, malformed OPEN.
+    Without any of the TLVs that may follow, for names (RFC 8671, section 6.3.1; RFC 9069, section 5.2.1): tshark up to
+    4.0 takes them for a third, malformed OPEN.
 
     Args:
         peer: what `encode_peer` made.
