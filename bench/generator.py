@@ -13,6 +13,8 @@ from bench.daemons import ADDRESS
 
 __all__ = ["Generator", "TooSlowError", "WrongResultError"]
 
+IDLE = 60
+
 
 class WrongResultError(Exception):
     """A receiver does not hold what it is to, or a session went down; the text says which and how."""
@@ -30,13 +32,16 @@ class Generator:
         processor: where it runs.
         seconds: how long all it is told may take together.
         hold_time: of its sessions; it sends no KEEPALIVEs after the first.
+        idle: seconds in which nothing comes until it gives up.
     """
 
-    def __init__(self, port: int, processor: int, seconds: float, hold_time: int = 0) -> None:
+    def __init__(self, port: int, processor: int, seconds: float, hold_time: int = 0, idle: int = IDLE) -> None:
         self._deadline = time.monotonic() + seconds
         self._seconds = seconds
         self._process = subprocess.Popen(
-            [str(generator()), ADDRESS, str(port), str(hold_time)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [str(generator()), ADDRESS, str(port), str(hold_time), str(idle)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         os.sched_setaffinity(self._process.pid, {processor})
 

@@ -203,12 +203,14 @@ def path_memory(rows: Rows, daemon: str) -> float | None:
 
 def _mixed(daemon: str, rows: Rows) -> Iterator[Goal]:
     """Of issue B: a variant costs once, whoever shares it."""
+    prefixes = 0
     for variant in ("as2", "add-path", "internal"):
         for receivers in (10, 50):
             all_alike = rows.find(daemon, "mixed", "load", receivers=receivers)
             mixed = rows.find(daemon, "mixed", "load", receivers=receivers, variant=variant)
             if all_alike is None or mixed is None:
                 continue
+            prefixes = mixed.case.prefixes
             ours, theirs = mixed.values["cpu"], all_alike.values["cpu"]
             yield Goal(
                 *(
@@ -220,8 +222,8 @@ def _mixed(daemon: str, rows: Rows) -> Iterator[Goal]:
                 ),
                 f"{ours:.3g} s to {theirs:.3g} s",
             )
-        ours_slope = per_receiver(rows.medians, daemon, "cpu", rows.prefixes, variant)
-        theirs_slope = per_receiver(rows.medians, daemon, "cpu", rows.prefixes, "")
+        ours_slope = per_receiver(rows.medians, daemon, "cpu", prefixes, variant)
+        theirs_slope = per_receiver(rows.medians, daemon, "cpu", prefixes, "")
         if ours_slope is not None and theirs_slope is not None:
             yield Goal(
                 *(f"CPU of one more receiver, half {variant}", daemon, f"{daemon}, all alike"),

@@ -28,7 +28,7 @@ SHARED = ROOT.parent / "shared" / "replay"
 REAL = ("rrc06-2010-full-table", "rrc00-2000-table", "rv-2014-rib4-part")
 OLD = frozenset({"rrc00-2000-table"})
 """Their AS numbers have two octets."""
-FORMAT = "1"
+FORMAT = "4"
 """Part of the names of kept files; to be changed with what is in them."""
 AS_PATH, NEXT_HOP, AGGREGATOR = 2, 3, 7
 
@@ -169,7 +169,9 @@ def _counted(table: Table) -> Table:
 def real(name: str, folder: Path) -> Table:
     """A real table, each prefix as it came first; kept in `folder`.
 
-    Messages whose AS_PATH contains the daemon's AS are left out: it would refuse them.
+    What a daemon would refuse or change is left out: paths through its own AS, with an AS_SET (RFC 6472; FRR sorts it),
+    or of more segments than one, an AGGREGATOR of AS 0 (RFC 7607),
+    prefixes of 0.0.0.0/8, 127.0.0.0/8 and behind 224.0.0.0, and one that is its own next hop.
     """
     table = _named(folder / f"real-{FORMAT}-{name}", 1)
     if not table.best.exists():
@@ -193,12 +195,24 @@ def first_of_each(octets: bytes, *, widen: bool) -> Iterator[bytes]:
         block = octets[withdrawn_end + 2 : attributes_end]
         if widen:
             block = rebuilt(block, {AS_PATH: _wide_path, AGGREGATOR: lambda value: bytes(2) + value})
-        if not nlris or AS.to_bytes(4, "big") in block or seen.intersection(nlris) or len(set(nlris)) < len(nlris):
+        if not nlris or AS.to_bytes(4, "big") in block or _is_odd(nlris, block):
+            continue
+        if seen.intersection(nlris) or len(set(nlris)) < len(nlris):
             continue
         seen.update(nlris)
         body = bytes(2) + len(block).to_bytes(2, "big") + block + octets[attributes_end:end]
         if 19 + len(body) <= 4096:
             yield bytes([255] * 16) + (19 + len(body)).to_bytes(2, "big") + b"\2" + body
+
+
+def _is_odd(nlris: Iterable[bytes], block: bytes) -> bool:
+    """Whether some daemon would not pass these on as they are."""
+    values = {kind: value for _, kind, value in attributes(block)}
+    path = values.get(AS_PATH, b"")
+    if not any(values.get(AGGREGATOR, b"\1")[:4]) or len(path) < 2 or path[0] != 2 or len(path) != 2 + 4 * path[1]:
+        return True
+    own = b"\x20" + values.get(NEXT_HOP, b"")
+    return any(not nlri[0] or nlri[1] in (0, 127) or nlri[1] >= 224 or nlri == own for nlri in nlris)
 
 
 def _wide_path(value: bytes) -> bytes:

@@ -43,6 +43,7 @@ class TrioBgp(Daemon):
     def command(self) -> list[str]:
         """See `Daemon.command`."""
         text = f'[speaker]\nlocal_as = {AS}\nbgp_identifier = "10.255.0.1"\nlisten = ["{ADDRESS}:{self.port}"]\n'
+        text += f'[control]\nsocket = "{self.folder}/control"\n'
         text += '[log]\nlevel = "warning"\n[groups.members]\nfamilies = ["ipv4-unicast"]\npassive = true\n'
         text += "enforce_first_as = false\n"
         for peer in self.peers:

@@ -37,6 +37,7 @@ void view_new(struct view *view);
 void view_file(struct view *view, const struct file *file, enum variant variant, int learn);
 void view_apply(struct view *view, const uint8_t *message, size_t size, enum variant variant);
 int view_equal(const struct view *one, const struct view *other);
+const char *first_difference(const struct view *one, const struct view *other);
 int prefix_count(void);
 size_t prefix_octets(uint32_t number, uint8_t *into);
 

@@ -1,10 +1,11 @@
 /* The load for the benchmark: BGP speakers on loopback addresses that announce files of UPDATEs, and others that receive.
  *
- *     load ADDRESS PORT HOLD_TIME
+ *     load ADDRESS PORT HOLD_TIME IDLE
  *
- * It is told what to do by lines on its input and answers each with a line `OK key=value ...`; at the first thing that
- * is not as it should be it says `FAIL` and why, and ends. Peers are numbered in the order in which they connect, files in
- * the order in which they are loaded; WANT is the file that says what the new peers are to hold, or -1 for nothing.
+ * It is told what to do by lines on its input and answers each with a line `OK key=value ...`. At the first thing that is
+ * not as it should be, or if nothing comes for IDLE seconds, it says `FAIL` and why, and ends. Peers are numbered in the
+ * order in which they connect, files in the order in which they are loaded; WANT is the file that says what the new peers
+ * are to hold, or -1 for nothing.
  *
  *     table FILE...                                messages to send or to compare with; once, before all else
  *     connect COUNT VARIANT WANT SMALL             sessions, until all are established
@@ -15,10 +16,9 @@
  *     check                                        read what may still have come: all must still hold what they are to
  *
  * What a peer holds is followed message by message, except for those whose octets are the same as another's: of them the
- * octets are compared. Only what the benchmark needs is spoken: 4-octet AS numbers, IPv4 unicast, no
- * KEEPALIVE after the first. With the
- * variants as2, add-path and internal a peer has no 4-octet AS numbers, takes path identifiers, or is in the daemon's AS
- * 64999; with copier no OPEN is said. */
+ * octets are compared. Only what the benchmark needs is spoken: 4-octet AS numbers, IPv4 unicast, no KEEPALIVE after the
+ * first. With the variants as2, add-path and internal a peer has no 4-octet AS numbers, takes path identifiers, or is in
+ * the daemon's AS 64999; with copier no OPEN is said. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdarg.h>
@@ -35,10 +35,9 @@
 #define PEERS 2048
 #define WRITE (1 << 18)
 #define BLOCK 54   /* octets of an UPDATE of the churn before its prefix */
-#define IDLE_SECONDS 60
 
 static const char *address;
-static int port, hold_time, poller, timer, count, files;
+static int port, hold_time, idle, poller, timer, count, files;
 static struct peer peers[PEERS];
 static struct file file[64];
 static double begun, cpu_begun, last_octet, first_octet;
@@ -112,11 +111,12 @@ static void until_complete(void) {
         /* the same one is most often not complete yet */
         while (peer->left || !peer_complete(peer)) {
             pump(1000);
-            if (now() - last_octet < IDLE_SECONDS) continue;
+            if (now() - last_octet < idle) continue;
             const struct view *view = peer->follows ? &peer->class->line.view : &peer->own;
-            fail("peer %d holds %zu routes, to hold are %zu%s; %zu octets left to send; nothing comes any more",
+            fail("peer %d holds %zu routes, to hold are %zu%s, first at %s; %zu octets left to send; nothing comes any more",
                  (int)(peer - peers), view->count, peer->class->want.count,
-                 view->count == peer->class->want.count ? ", with other attributes" : "", peer->left);
+                 view->count == peer->class->want.count ? ", with other attributes" : "",
+                 first_difference(view, &peer->class->want), peer->left);
         }
     }
 }
@@ -214,7 +214,7 @@ static void churn(int sender, int rate, double seconds, int frozen) {
     for (int i = 0; i < count - frozen; i++)
         while (peers[i].fd >= 0 && !peer_complete(&peers[i])) {
             pump(1000);
-            if (now() - last_octet > IDLE_SECONDS) fail("after the churn peer %d does not hold what it is to", i);
+            if (now() - last_octet > idle) fail("after the churn peer %d does not hold what it is to", i);
         }
     done();
     delays_say();
@@ -244,10 +244,11 @@ int main(int argc, char **argv) {
     int number, want, rate, small, used;
     double seconds;
     char variant[16];
-    if (argc < 4) return 2;
+    if (argc < 5) return 2;
     address = argv[1];
     port = atoi(argv[2]);
     hold_time = atoi(argv[3]);
+    idle = atoi(argv[4]);
     setvbuf(stdout, 0, _IOLBF, 0);
     poller = epoll_create1(0);
     timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
@@ -261,7 +262,7 @@ int main(int argc, char **argv) {
             for (int i = 0; i < count; i++)
                 while (peers[i].fd >= 0 && !peers[i].up) {
                     pump(1000);
-                    if (now() - last_octet > IDLE_SECONDS) fail("session %d is not established", i);
+                    if (now() - last_octet > idle) fail("session %d is not established", i);
                 }
             done();
             printf("\n");

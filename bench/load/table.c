@@ -1,4 +1,5 @@
 /* Prefixes by number, and tables of routes. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "load.h"
@@ -139,4 +140,16 @@ void view_file(struct view *view, const struct file *file, enum variant variant,
 
 int view_equal(const struct view *one, const struct view *other) {
     return one->sum == other->sum && one->count == other->count;
+}
+
+/* The prefix with the least number of which they have different routes, as text. */
+const char *first_difference(const struct view *one, const struct view *other) {
+    static char text[32];
+    uint32_t number = 0;
+    uint8_t nlri[8] = {0};
+    while (number < known && one->held[number] == other->held[number]) number++;
+    if (number == known) return "none";
+    prefix_octets(number, nlri);
+    snprintf(text, sizeof text, "%d.%d.%d.%d/%d", nlri[1], nlri[2], nlri[3], nlri[4], nlri[0]);
+    return text;
 }
