@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from bench.build import ROOT
-from bench.daemons import DAEMONS
+from bench.daemons import DAEMONS, listens
 from bench.generator import TooSlowError, WrongResultError
 from bench.report import write
 from bench.results import Results
@@ -110,7 +110,8 @@ def execute(plans: list[Plan], results: Results, fingerprints: dict[str, str], l
             table = table_of(each.case, TABLES)
             counts = {"messages": table.messages, "prefixes": table.prefixes, "octets": table.octets}
             # Another port each time: connections that are over keep the last one for a while.
-            port = FIRST_PORT + (int(time.time()) + number) % PORTS
+            ports = (FIRST_PORT + (int(time.time()) + number + more) % PORTS for more in range(PORTS))
+            port = next(port for port in ports if not listens(port))
             rows = [row | counts | figures for figures in measure(each.case, kind, port, table, limit)]
             said = ", ".join(f"{each['phase']} {each['cpu']:.2f} s" for each in rows)
         except (RuntimeError, TooSlowError, WrongResultError) as error:

@@ -169,9 +169,9 @@ def _counted(table: Table) -> Table:
 def real(name: str, folder: Path) -> Table:
     """A real table, each prefix as it came first; kept in `folder`.
 
-    What a daemon would refuse or change is left out: paths through its own AS, with an AS_SET (RFC 6472; FRR sorts it),
-    or of more segments than one, an AGGREGATOR of AS 0 (RFC 7607),
-    prefixes of 0.0.0.0/8, 127.0.0.0/8 and behind 224.0.0.0, and one that is its own next hop.
+    Left out is what a daemon would refuse or rewrite: paths through its own AS, paths of more segments than one (FRR
+    sorts an AS_SET), an AGGREGATOR of AS 0 (RFC 7607), prefixes of 0.0.0.0/8, 127.0.0.0/8 and from 224.0.0.0 on, and a
+    prefix that is its own next hop.
     """
     table = _named(folder / f"real-{FORMAT}-{name}", 1)
     if not table.best.exists():

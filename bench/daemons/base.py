@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import attrs
 
-__all__ = ["ADDRESS", "AS", "FIRST_AS", "Daemon", "Peer", "descendants", "program"]
+__all__ = ["ADDRESS", "AS", "FIRST_AS", "Daemon", "Peer", "descendants", "listens", "program"]
 
 AS = 64999
 ADDRESS = "127.0.0.1"
@@ -68,6 +68,11 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def listens(port: int) -> bool:
+    """Whether somebody does, on whatever IPv4 address."""
+    return f"{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
+
+
 class Daemon:
     """A daemon as a transparent route server.
 
@@ -117,8 +122,10 @@ class Daemon:
         """Start it on `processor` and wait until it listens.
 
         Raises:
-            RuntimeError: it does not.
+            RuntimeError: it does not, or somebody else does on its port.
         """
+        if listens(self.port):
+            raise RuntimeError(f"port {self.port} is taken")
         log = self.folder / "output"
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -130,9 +137,8 @@ class Daemon:
                 env=self.environment(),
                 preexec_fn=lambda: os.sched_setaffinity(0, {processor}),
             )
-        needle = f"{self.port:04X} 00000000:0000 0A"
         deadline = time.monotonic() + START_SECONDS
-        while needle not in Path("/proc/net/tcp").read_text():
+        while not listens(self.port):
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} does not listen: {log.read_text(errors='replace')[-1000:]}")
             time.sleep(0.05)
