@@ -9,7 +9,7 @@ BENCH :=
 STAMP := $(VENV)/.stamp
 BENCH_STAMP := $(VENV)/.bench-stamp
 
-.PHONY: run test check fix bench bench-full interop simulate soak fuzz clean help
+.PHONY: run test check fix bench bench-full interop pictures simulate soak fuzz clean help
 
 help:
 	@echo "make run     set up and watch a route server forward a realistic table (trio-bgp demo)"
@@ -18,6 +18,7 @@ help:
 	@echo "make fuzz    atheris on framing, OPEN, attributes, NLRI, repacking and MRT, FUZZ_SECONDS each"
 	@echo "make soak    random schedules with faults until interrupted, or for SECONDS=...; SEED=N: that one"
 	@echo "make fix     let ruff format and mend what it can"
+	@echo "make pictures the README's pictures, from what really runs (needs Chromium)"
 	@echo "make interop tests against BIRD, FRR, GoBGP, OpenBGPD and ExaBGP (Debian packages)"
 	@echo "make bench   beside BIRD, FRR, GoBGP and OpenBGPD, minutes; make bench-full: all, hours; BENCH='...': options"
 
@@ -65,6 +66,9 @@ bench-full: $(BENCH_STAMP)
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	for target in framing open attributes nlri update mrt; do $(BIN)/python -m fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; done
+
+pictures: $(STAMP)
+	$(BIN)/python -m tests.pictures
 
 clean:
 	rm -rf $(VENV) build bench/build *.egg-info

@@ -14,6 +14,8 @@ import trio
 
 from tests.control.test_operate import Running, announce, running
 from tests.harness.lab import Lab, lab, peer_settings
+from trio_bgp.cli import main
+from trio_bgp.cli.client import Client, UnreachableError
 from trio_bgp.control import guard, server
 from trio_bgp.control.server import serve
 from trio_bgp.settings import ControlSettings, Endpoint
@@ -96,6 +98,34 @@ async def test_who_reads_nothing_for_long_is_let_go(tmp_path: Path, monkeypatch:
             assert got.startswith(b"HTTP/1.1 200")
             assert not got.endswith(b"0\r\n\r\n")
             assert got.count(b'"prefix"') < 20_000
+
+
+async def test_an_answer_that_breaks_off_is_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 3 and a sentence, whatever was printed before."""
+    async with lab(one_peer()) as the_lab:
+        await fill(the_lab, 20_000)
+        control = ControlSettings(socket=str(tmp_path / "s"))
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(lambda task_status: serve(the_lab.speaker, control, None, task_status=task_status))
+                client = Client(str(tmp_path / "s"))
+                seen = []
+
+                def read() -> None:
+                    for route in client.lines("routes"):
+                        seen.append(route)
+                        if len(seen) == 100:
+                            trio.from_thread.run_sync(scope.cancel)
+
+                try:
+                    with pytest.raises(UnreachableError, match="ended the connection before it had said all"):
+                        await trio.to_thread.run_sync(read)
+                finally:
+                    scope.cancel()
+        assert 100 <= len(seen) < 20_000
+        tail = ["tail", "--socket", str(tmp_path / "s")]
+        assert await trio.to_thread.run_sync(main, tail) == 3
+        assert "no daemon answers" in capsys.readouterr().err
 
 
 async def test_connections_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

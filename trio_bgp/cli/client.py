@@ -77,8 +77,12 @@ class Client:
     def lines(self, *path: str, **query: Any) -> Iterator[Any]:
         """Ask for a stream; the JSON of each line as it comes. Errors as for `get`."""
         with self._request("GET", path, query) as response:
-            for line in response:
-                yield json.loads(line)
+            # Its own `readline` takes an answer that breaks off for one that is complete.
+            kept = b""
+            while piece := response.read1(1 << 16):
+                *lines, kept = (kept + piece).split(b"\n")
+                for line in lines:
+                    yield json.loads(line)
 
     def octets(self, *path: str) -> Iterator[bytes]:
         """Ask for octets, in pieces. Errors as for `get`."""

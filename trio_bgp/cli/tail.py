@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from trio_bgp.cli.client import INTERRUPTED, add_options, asking, client_of
+from trio_bgp.cli.client import UnreachableError, add_options, asking, client_of
 from trio_bgp.cli.tables import BAD, GOOD, console
 from trio_bgp.cli.words import TAIL_WORDS, WordsError, parse_words
 
@@ -74,7 +74,7 @@ def _tail(arguments: argparse.Namespace, query: dict[str, Any]) -> int:
         seen += "lost" not in update
         if seen == arguments.count:
             return 0
-    return INTERRUPTED
+    raise UnreachableError("the daemon has stopped")
 
 
 def _line(update: dict[str, Any]) -> Text:
