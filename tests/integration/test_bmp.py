@@ -18,6 +18,7 @@ from tests.harness.lab import Lab, lab, peer_settings
 from tests.harness.station import LOC_RIB, FakeStation, FakeStations
 from trio_bgp import __version__
 from trio_bgp.config.diff import compare
+from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.settings import (
     AddPathSettings,
     BmpSettings,
@@ -27,6 +28,8 @@ from trio_bgp.settings import (
     PeerSettings,
     Policy,
     Role,
+    Settings,
+    SpeakerSettings,
 )
 from trio_bgp.wire.capabilities import ExtendedMessage, ExtendedNextHop, FourOctetAs, Multiprotocol
 from trio_bgp.wire.numbers import EVPN, IPV4_MULTICAST, IPV4_UNICAST, IPV6_UNICAST, VPNV4
@@ -385,6 +388,22 @@ async def test_a_reload_adds_removes_and_changes_stations(autojump_clock: trio.t
         assert alone.termination == 0
         assert len(stations.connections[5003]) == 2
         assert set(stations.last(5003).peers) == {(0, address(1)), (0, address(2)), (LOC_RIB, "")}
+
+
+async def test_a_speaker_can_be_told_of_stations_before_it_runs(autojump_clock: trio.testing.MockClock) -> None:
+    """A program may do that; it connects to those it was told of last."""
+    stations = FakeStations()
+    settings = Settings(speaker=SpeakerSettings(local_as=65000, bgp_identifier=1))
+    speaker = Speaker(settings, connect_station=stations.connect)
+    speaker.reconfigure(attrs.evolve(settings, bmp=BmpSettings(stations=(station(5001),))), ())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: speaker.run(task_status=task_status))
+        await trio.testing.wait_all_tasks_blocked()
+        assert set(stations.connections) == {5001}
+        speaker.shutdown()
+    assert stations.last(5001).termination == 0
+    speaker.reconfigure(attrs.evolve(settings, bmp=BmpSettings(stations=(station(5002),))), ())
+    assert set(stations.connections) == {5001}
 
 
 async def test_nobody_is_watched_for_nobody(autojump_clock: trio.testing.MockClock) -> None:

@@ -129,11 +129,14 @@ class Stations:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep connections with all stations until cancelled."""
-        async with trio.open_nursery() as self._nursery:
-            for settings in self._settings.bmp.stations:
-                self._start(settings)
-            task_status.started()
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for settings in self._settings.bmp.stations:
+                    self._start(settings)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
     async def stop(self) -> None:
         """Say goodbye to all stations, as far as that takes no time."""
@@ -167,7 +170,7 @@ class Stations:
 
     def _start(self, settings: BmpStationSettings) -> None:
         if self._nursery is None:
-            raise AssertionError("the stations are not running")
+            return  # `run` begins with those there are then
         station = Station(settings, connect=self._connect, owner=self, rng=self._rng)
         self.stations[settings.address] = station
         self._nursery.start_soon(station.run)
