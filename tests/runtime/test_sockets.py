@@ -120,6 +120,23 @@ async def test_a_key_does_not_concern_other_peers() -> None:
         assert not await reaches(listener, unsigned, 0.5)
 
 
+async def test_keys_come_and_go_while_a_socket_listens() -> None:
+    """A reload: a peer gets a key, another one, none; who was there before keeps its own."""
+    needs_md5()
+    other = client("127.0.0.7", md5_password="kept")
+    plain, keyed = client("127.0.0.1"), client("127.0.0.1", md5_password="secret")
+    renewed = client("127.0.0.1", md5_password="renewed")
+    with sockets.listen(Endpoint(IPv4Address("127.0.0.1"), 0), [plain, other]) as listener:
+        sockets.protect(listener, [keyed, other], [plain, other])
+        assert await reaches(listener, peer_at(listener, md5_password="secret"))
+        assert not await reaches(listener, peer_at(listener), 0.5)
+        sockets.protect(listener, [renewed, other], [keyed, other])
+        assert await reaches(listener, peer_at(listener, md5_password="renewed"))
+        sockets.protect(listener, [other], [renewed, other])
+        assert await reaches(listener, peer_at(listener))
+        assert await reaches(listener, peer_at(listener, local_address=IPv4Address("127.0.0.7"), md5_password="kept"))
+
+
 def test_a_key_that_is_too_long_is_refused() -> None:
     """The kernel takes 80 octets; the passphrase is not in the message."""
     with socket.socket() as connection, pytest.raises(OSError, match="at most 80 octets") as caught:

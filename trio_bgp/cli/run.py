@@ -142,7 +142,13 @@ def _reload(speaker: Speaker, path: Path, *, apply: bool) -> dict[str, Any]:
         logger.warning("config.needs_restart settings=%s", ",".join(found.needs_restart))
         return {"error": "nothing was changed; needs a restart: " + ", ".join(found.needs_restart)}
     if apply:
-        speaker.reconfigure(new, found.peers)
+        try:
+            speaker.reconfigure(new, found.peers)
+        except OSError as error:
+            logger.warning("config.impossible cause=%r", str(error))
+            return {"error": f"nothing was changed: {error.strerror or error}"}
+        if found.log:
+            log.configure(new.log)
         logger.info("config.reloaded changes=%d", len(found.lines()))
     return {"changes": found.lines(), "applied": apply}
 

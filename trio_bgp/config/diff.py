@@ -6,9 +6,9 @@ from typing import Final
 import attrs
 
 from trio_bgp.runtime.speaker import PeerChange
-from trio_bgp.settings import BmpSettings, Settings
+from trio_bgp.settings import BmpSettings, PeerSettings, Settings
 
-__all__ = ["Diff", "compare"]
+__all__ = ["WITHOUT_RESET", "WITH_RESET", "Diff", "compare"]
 
 WITHOUT_RESET: Final = frozenset(
     {
@@ -28,6 +28,18 @@ WITHOUT_RESET: Final = frozenset(
     }
 )
 """Settings of a peer that take effect while its session goes on; checks of routes: on those that come from then on."""
+WITH_RESET: Final = frozenset(
+    {
+        # Who the peer is, or how it is connected.
+        *("address", "range", "md5_password", "tcp_ao", "ttl_security"),
+        # What the OPEN says, or is held against.
+        *("peer_as", "families", "hold_time", "extended_message", "add_path", "extended_next_hop", "graceful_restart"),
+        *("long_lived_stale_time", "bgp_role", "bgp_role_strict"),
+        # What the routes it has sent or got depend on: it has to send and get them again.
+        *("role", "next_hop", "next_hop_subnet", "next_hop_ipv4", "next_hop_ipv6", "import_policy", "export_policy"),
+    }
+)
+"""Settings of a peer for which its session has to begin again."""
 
 
 @attrs.frozen
@@ -39,6 +51,8 @@ class Diff:
     """Settings of the daemon itself that differ: they cannot be changed while it runs."""
     stations: tuple[str, ...] = ()
     """What changes of BMP stations, in words."""
+    log: tuple[str, ...] = ()
+    """Settings of the log that differ."""
 
     def lines(self) -> list[str]:
         """In words, a line each; none if nothing differs."""
@@ -51,6 +65,7 @@ class Diff:
                 what += " (its session is reset)" if change.reset else " (its session goes on)"
             found.append(what)
         found += self.stations
+        found += [f"changed {name}" for name in self.log]
         return found + [f"{name} differs: needs a restart" for name in self.needs_restart]
 
 
@@ -63,12 +78,18 @@ def compare(old: Settings, new: Settings) -> Diff:
         if name not in before:
             changes.append(PeerChange("added", name, peer))
         elif keys := _differing(before[name], peer):
-            changes.append(PeerChange("changed", name, peer, keys, reset=not WITHOUT_RESET.issuperset(keys)))
+            changes.append(PeerChange("changed", name, peer, keys, reset=not WITH_RESET.isdisjoint(keys)))
     daemon = [f"speaker.{name}" for name in _differing(old.speaker, new.speaker) if name != "restarting"]
-    daemon += [f"log.{name}" for name in _differing(old.log, new.log)]
     daemon += [f"control.{name}" for name in _differing(old.control, new.control)]
     daemon += [f"record.{name}" for name in _differing(old.record, new.record)]
-    return Diff(tuple(changes), tuple(daemon), tuple(_stations(old.bmp, new.bmp)))
+    # The kernel is told TCP-AO keys when it begins to listen; it takes further ones, but no others for the same peer.
+    daemon += [f"peers.{each.name}.tcp_ao" for each in changes if _rekeyed(before.get(each.name), each)]
+    log = tuple(f"log.{name}" for name in _differing(old.log, new.log))
+    return Diff(tuple(changes), tuple(daemon), tuple(_stations(old.bmp, new.bmp)), log)
+
+
+def _rekeyed(before: PeerSettings | None, change: PeerChange) -> bool:
+    return change.kind == "changed" and "tcp_ao" in change.keys and before is not None and before.tcp_ao is not None
 
 
 def _stations(old: BmpSettings, new: BmpSettings) -> Iterator[str]:

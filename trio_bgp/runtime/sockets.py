@@ -12,7 +12,7 @@ import trio
 from trio_bgp.runtime.transport import SocketTransport
 from trio_bgp.settings import Endpoint, PeerSettings, TcpAo
 
-__all__ = ["connect", "listen", "protect_accepted"]
+__all__ = ["connect", "listen", "protect", "protect_accepted"]
 
 TCP_MD5SIG: Final = 14
 TCP_MD5SIG_EXT: Final = 32
@@ -39,31 +39,55 @@ def listen(endpoint: Endpoint, peers: Iterable[PeerSettings]) -> socket.socket:
     """
     family = socket.AF_INET6 if endpoint.address.version == 6 else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    peers = list(peers)
     try:
         listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if any(peer.ttl_security is not None for peer in peers):
-            # The SYN-ACK goes out before we know whose connection it is: a peer with GTSM of its own drops it at the
-            # default TTL, and to the others a TTL of 255 means nothing.
-            set_outgoing_ttl(listener, family)
-            listener.setsockopt(socket.IPPROTO_TCP, TCP_SAVE_SYN, 1)
-        for peer in peers:
-            network = peer.range if peer.address is None else peer.address
-            if network is None or network.version != endpoint.address.version:
-                continue
-            if peer.md5_password is not None:
-                set_md5(listener, network, peer.md5_password)
-            if peer.tcp_ao is not None:
-                set_ao(listener, network, peer.tcp_ao)
+        protect(listener, peers)
         listener.bind((str(endpoint.address), endpoint.port))
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from None
     return listener
+
+
+def protect(listener: socket.socket, peers: Iterable[PeerSettings], before: Iterable[PeerSettings] = ()) -> None:
+    """Give a listening socket what it needs of its peers before it knows which of them connects.
+
+    Args:
+        listener: the socket; only peers of its address family concern it.
+        peers: all there are now.
+        before: all there were, whose keys it has.
+
+    Raises:
+        OSError: the system cannot do it.
+    """
+    peers = list(peers)
+    if any(peer.ttl_security is not None for peer in peers):
+        # The SYN-ACK goes out before we know whose connection it is: a peer with GTSM of its own drops it at the
+        # default TTL, and to the others a TTL of 255 means nothing.
+        set_outgoing_ttl(listener, listener.family)
+        listener.setsockopt(socket.IPPROTO_TCP, TCP_SAVE_SYN, 1)
+    old, new = _by_network(listener, before), _by_network(listener, peers)
+    for network, peer in old.items():
+        if peer.md5_password is not None and (network not in new or new[network].md5_password is None):
+            set_md5(listener, network, "")
+    for network, peer in new.items():
+        known = old.get(network)
+        if peer.md5_password is not None and (known is None or known.md5_password != peer.md5_password):
+            set_md5(listener, network, peer.md5_password)
+        if peer.tcp_ao is not None and (known is None or known.tcp_ao != peer.tcp_ao):
+            set_ao(listener, network, peer.tcp_ao)
+
+
+def _by_network(
+    listener: socket.socket, peers: Iterable[PeerSettings]
+) -> dict[IPv4Address | IPv6Address | IPv4Network | IPv6Network, PeerSettings]:
+    version = 6 if listener.family == socket.AF_INET6 else 4
+    networks = [(peer.range if peer.address is None else peer.address, peer) for peer in peers]
+    return {network: peer for network, peer in networks if network is not None and network.version == version}
 
 
 async def connect(peer: PeerSettings) -> SocketTransport:
@@ -114,7 +138,7 @@ def set_md5(
     peer: IPv4Address | IPv6Address | IPv4Network | IPv6Network,
     password: str,
 ) -> None:
-    """Install a TCP-MD5 key for a peer or a range of peers (Linux `struct tcp_md5sig`).
+    """Install a TCP-MD5 key for a peer or a range of peers (Linux `struct tcp_md5sig`); "" takes it away.
 
     Raises:
         OSError: the system has no TCP-MD5, or the key is longer than 80 octets.

@@ -1,5 +1,6 @@
 """The whole daemon but its command line: listeners, peers, the forwarder, and a graceful end."""
 
+import contextlib
 import logging
 import random
 import socket
@@ -107,6 +108,7 @@ class Speaker:
         self._connect = connect
         self._rng = random.Random() if rng is None else rng
         self.bmp = Stations(self.forwarder, settings, connect=connect_station, rng=self._rng)
+        self._listeners: list[socket.socket] = []
         self._peers_nursery: trio.Nursery | None = None
         self._nursery: trio.Nursery | None = None
         self._forwarder_scope = trio.CancelScope(shield=True)
@@ -130,11 +132,11 @@ class Speaker:
         Raises:
             OSError: an address cannot be listened on.
         """
-        listeners: list[socket.socket] = []
+        listeners = self._listeners
         try:
             for endpoint in self.settings.speaker.listen:
                 # One by one: those that are open are closed again below if the next cannot be.
-                listeners.append(sockets.listen(endpoint, self.settings.peers))  # noqa: PERF401
+                listeners.append(sockets.listen(endpoint, self.settings.peers))
             self.started_at = trio.current_time()
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -163,8 +165,8 @@ class Speaker:
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = self._peers_nursery = None
-            for listener in listeners:
-                listener.close()
+            while listeners:
+                listeners.pop().close()
 
     def shutdown(self, text: str = "") -> None:
         """Stop gracefully: Cease/Administrative Shutdown with `text` (RFC 9003) to every peer, then `run` returns.
@@ -246,7 +248,19 @@ class Speaker:
         Args:
             settings: the whole configuration; what it says of the daemon itself is as before.
             changes: what `trio_bgp.config.diff` found of peers.
+
+        Raises:
+            OSError: the system has not what a peer asks for, TCP-MD5 for example; nothing has changed then.
         """
+        old = self.settings.peers
+        try:
+            for listener in self._listeners:
+                sockets.protect(listener, settings.peers, old)
+        except OSError:
+            for listener in self._listeners:
+                with contextlib.suppress(OSError):
+                    sockets.protect(listener, old, settings.peers)
+            raise
         self.settings = settings
         self.bmp.reconfigure(settings)
         for change in changes:
@@ -412,7 +426,7 @@ class Speaker:
 
     def _dynamic(self, settings: PeerSettings, address: IPv4Address | IPv6Address) -> Peer | None:
         """A peer for a connection from inside a listen range; None if the range has no room."""
-        if sum(peer.settings is settings for peer in self.peers.values()) >= settings.max_peers:
+        if sum(peer.settings.name == settings.name for peer in self.peers.values()) >= settings.max_peers:
             return None
         return self._add(settings, f"{settings.name}/{address}", address, dynamic=True)
 
