@@ -7,6 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.harness.lab import lab, peer_settings
+from trio_bgp.control.metrics import render
+from trio_bgp.control.snapshot import Snapshot
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -30,17 +35,29 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert "trio-bgp.service" not in done.stderr
 
 
-def test_the_dashboard_asks_for_metrics_there_are() -> None:
-    """Every metric named in the dashboard is one that the daemon exports."""
+async def test_the_dashboard_asks_for_metrics_there_are() -> None:
+    """Every metric named in the dashboard, with every label, is one that a running daemon exports."""
     text = (DEPLOY / "grafana-dashboard.json").read_text()
     board = json.loads(text)
     assert len(board["panels"]) >= 8
-    asked = set(re.findall(r"\btrio_bgp_[a-z_]+", text))
-    source = (ROOT / "trio_bgp" / "control" / "metrics.py").read_text()
-    keys = re.findall(r'\("(updates_\w+)", "', source)
-    given = set(re.findall(r'"(trio_bgp_[a-z_]+)"', source)) | {f"trio_bgp_{key}" for key in keys}
-    given |= {f"{name}_total" for name in given}
-    assert asked <= given, asked - given
+    expressions = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    assert len(expressions) >= 8
+    async with lab(peer_settings(1), peer_settings(2)) as the_lab:
+        for number in (1, 2):
+            await the_lab.join(number)
+        page = (await render(Snapshot(the_lab.speaker))).decode()
+    given: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(page):
+        assert family.documentation
+        for name in (family.name, f"{family.name}_total"):
+            given[name] = {label for sample in family.samples for label in sample.labels}
+    for expression in expressions:
+        asked = re.findall(r"\b(trio_bgp_[a-z_]+)(?:\{([^}]*)\})?", expression)
+        assert asked, expression
+        for name, selector in asked:
+            assert name in given, name
+            labels = set(re.findall(r"(\w+)\s*[=!]~?", selector)) - {"instance", "job"}
+            assert labels <= given[name] or not given[name], expression
 
 
 def test_the_container_installs_and_runs_what_there_is() -> None:
