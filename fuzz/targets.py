@@ -51,6 +51,11 @@ class _Queue:
     def put(self, item: bytes | PassthroughMessage) -> None:
         """Nothing is sent here."""
 
+    def put_all(self, items: Sequence[PassthroughMessage]) -> None:
+        """One by one."""
+        for item in items:
+            self.put(item)
+
 
 def member(*, asn4: bool = True, internal: bool = False, add_path: bool = False) -> Member:
     """A peer of all families."""

@@ -1,6 +1,7 @@
 """What a combination of capabilities costs is paid once per message, not per peer."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -26,12 +27,11 @@ async def test_a_variant_is_made_once_for_all_who_read_it_alike(
 ) -> None:
     """Four kinds of receivers, however many of each: four messages in their queues, two rewrites of its attributes."""
     queued: list[PassthroughMessage] = []
-    put = Outbound.put
+    put_all = Outbound.put_all
 
-    def watched(outbound: Outbound, item: bytes | PassthroughMessage) -> None:
-        if isinstance(item, PassthroughMessage):
-            queued.append(item)
-        put(outbound, item)
+    def watched(outbound: Outbound, items: Sequence[PassthroughMessage]) -> None:
+        queued.extend(items)
+        put_all(outbound, items)
 
     only: dict[str, Any] = {"families": (IPV4_UNICAST,)}
     peers = [peer_settings(1, **only), peer_settings(2, **only)]
@@ -50,7 +50,7 @@ async def test_a_variant_is_made_once_for_all_who_read_it_alike(
                 options[number] = {"asn": LOCAL_AS}
     async with lab(*peers) as the_lab:
         clients = [await the_lab.join(number, families=(V4,), **each) for number, each in options.items()]
-        monkeypatch.setattr(Outbound, "put", watched)
+        monkeypatch.setattr(Outbound, "put_all", watched)
         attributes = decoder.attribute(0x40, 1, b"\0") + decoder.as_path(65001, 70000)
         paths = []
         # The second time the attributes are known.

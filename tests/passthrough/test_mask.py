@@ -1,6 +1,6 @@
 """The capability mask: the documented positions, and the document's scenarios as they have to be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -80,6 +80,11 @@ class Nowhere:
     def put(self, item: bytes | PassthroughMessage) -> None:
         """Refuse."""
         raise AssertionError("nothing should be queued")
+
+    def put_all(self, items: Sequence[PassthroughMessage]) -> None:
+        """One by one."""
+        for item in items:
+            self.put(item)
 
 
 def member(**negotiated: Any) -> Member:

@@ -76,6 +76,7 @@ class Egress:
         self._counters: dict[ExportContext, GroupCounters] = {}
         self._report_withheld = withheld
         self._keep_parts = False
+        self._collecting = False
         # The run: messages of one source, in one slab, for all but the source or for those in the scope.
         self._source: Source | None = None
         self._slab: Slab | None = None
@@ -111,9 +112,31 @@ class Egress:
         del self.member_of[member.source]
 
     def begin(self, source: Source, slab: Slab) -> None:
-        """The runs that follow are messages of `source` in `slab`."""
+        """The runs that follow are messages of `source` in `slab`; what goes out is held back until `end`.
+
+        A receiver is then given all of it at once: most of what one costs is not to be paid for each message.
+        """
         self._source = source
         self._slab = slab
+        self._collecting = True
+
+    def end(self) -> None:
+        """Give all members what was held back for them."""
+        self.flush()
+        self._collecting = False
+        for member, group in self.group_of.items():
+            messages = member.pending
+            if not messages:
+                continue
+            member.pending = []
+            outbound = member.outbound
+            if outbound.waiting >= HELD_PIECES:
+                messages = [_compacted(message) for message in messages]
+            outbound.put_all(messages)
+            if outbound.queued > member.settings.queue_limit and member.behind is None:
+                member.behind = {}
+                member.detached += 1
+                group.behind += 1
 
     def open(self, start: int, required: CapabilityMask, scope: Scope = None) -> bool:
         """Have a run that begins or goes on with the message at `start`; whether it takes parts.
@@ -179,9 +202,14 @@ class Egress:
             run.release()
 
     def abandon(self) -> None:
-        """Forget the run that is being collected."""
+        """Forget the run that is being collected, and what was held back."""
         self._count = 0
         self._parts = []
+        self._collecting = False
+        for member in self.group_of:
+            held, member.pending = member.pending, []
+            for message in held:
+                message.release()
 
     def miss(self, parts: Sequence[Part]) -> None:
         """Have every receiver told the present state of these prefixes, as if it had been too slow for them."""
@@ -315,24 +343,30 @@ class Egress:
     ) -> int:
         """Queue the message for live receivers, remember the prefixes for others; returns how many were live."""
         length = len(message)
+        count = message.count
         live = 0
         for member in receivers:
             behind = member.behind
             if behind is None:
                 live += 1
-                outbound = member.outbound
-                given = message if outbound.waiting < HELD_PIECES else message.compact()
-                given.acquire()
-                outbound.put(given)
-                member.messages_out += message.count
+                member.messages_out += count
                 member.octets_out += length
-                if outbound.queued > member.settings.queue_limit:
-                    member.behind = {}
-                    member.detached += 1
-                    group.behind += 1
+                member.pending.append(message)
             else:
                 _remember(group, behind, parts)
+        message.ref_count += live
+        if not self._collecting:
+            self.end()
         return live
+
+
+def _compacted(message: PassthroughMessage) -> PassthroughMessage:
+    """The same octets, and the same reference, for who may hold them long."""
+    alone = message.compact()
+    if alone is not message:
+        alone.acquire()
+        message.release()
+    return alone
 
 
 def _remember(group: Group, behind: dict[Family, set[bytes]], parts: Iterable[Part]) -> None:

@@ -168,10 +168,10 @@ class RouteServer:
                 self._update(member, ingress, data, start - base, bounds[index + 1] - base, start)
                 index += 1
         except NotificationError as error:
-            egress.flush()
+            egress.end()
             self._fail(member, error.notification, str(error))
             return
-        egress.flush()
+        egress.end()
         if len(member.source.lanes) > member.lane_limit:
             self.identifiers.release_unused(member.source)
             member.lane_limit = max(member.lane_limit, 2 * len(member.source.lanes))

@@ -1,6 +1,6 @@
 """Receivers: the members of the speaker, and groups of those that can be served with the same octets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol
 
@@ -41,6 +41,9 @@ class OutboundQueue(Protocol):
 
     def put(self, item: bytes | PassthroughMessage) -> None:
         """Queue whole messages, taking over the caller's reference. Never blocks."""
+
+    def put_all(self, items: Sequence[PassthroughMessage]) -> None:
+        """`put` each, in order."""
 
 
 def refusal(cause: str) -> str:
@@ -143,6 +146,8 @@ class Member:
     path identifiers each with the identifier in front."""
     detached: int = 0
     """How often the peer fell behind."""
+    pending: list[PassthroughMessage] = attrs.Factory(list)
+    """What it is to be sent of the read that is being handled; each with a reference."""
     over_limit: set[Family] = attrs.Factory(set)
     """Families in which it was told to have more prefixes than it may."""
     lane_limit: int = 4096

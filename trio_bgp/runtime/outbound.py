@@ -100,6 +100,20 @@ class Outbound:
             return
         self._pass_to_task(item)
 
+    def put_all(self, items: Sequence[PassthroughMessage]) -> None:
+        """`put` each, in order."""
+        if self._closed or self._cork is None or not self._cork.active or not (self._idle or self._held):
+            for item in items:
+                self.put(item)
+            return
+        size = sum([len(item.octets) for item in items])
+        self.queued += size
+        self.octets_put += size
+        self.waiting += len(items)
+        if not self._held:
+            self._cork.outbounds.append(self)
+        self._held += items
+
     def _pass_to_task(self, item: bytes | PassthroughMessage) -> None:
         self._idle = False
         if self._mark is None:
@@ -268,3 +282,9 @@ class Tap:
         if isinstance(item, PassthroughMessage):
             self._show(item)
         self.queue.put(item)
+
+    def put_all(self, items: Sequence[PassthroughMessage]) -> None:
+        """See `OutboundQueue`."""
+        for item in items:
+            self._show(item)
+        self.queue.put_all(items)
