@@ -1,4 +1,4 @@
-"""The oracle for mixed networks: any role, width of AS numbers, ADD-PATH in any direction, several families.
+"""The oracle for mixed networks: any role, BGP Role, width of AS numbers, length, ADD-PATH in any direction, many families.
 
 The model says what a receiver should hold by the RFCs' rules, route by route, without any of the daemon's ideas of
 groups, messages and variants; the decoder reads what was sent.
@@ -16,7 +16,7 @@ from tests.harness import decoder
 from tests.harness.decoder import BGP_LS, EVPN, OPAQUE, V4, V6, VPN4, Attribute, Family, Route
 from tests.harness.lab import LOCAL_AS, Lab, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
-from trio_bgp.settings import AddPathSettings, PeerSettings, Policy, Role
+from trio_bgp.settings import AddPathSettings, BgpRole, PeerSettings, Policy, Role
 from trio_bgp.wire.nlri import Framing
 from trio_bgp.wire.numbers import BGP_LS as BGP_LS_FAMILY
 from trio_bgp.wire.numbers import EVPN as EVPN_FAMILY
@@ -63,6 +63,13 @@ FAMILIES: list[tuple[Family, ...]] = [
     tuple(ROUTES),
 ]
 """What a peer may offer."""
+BGP_ROLES: dict[Role, list[BgpRole | None]] = {
+    Role.RS_CLIENT: [None, None, None, BgpRole.RS],
+    Role.EBGP: [None, None, *BgpRole],
+    Role.RR_CLIENT: [None],
+    Role.IBGP: [None],
+}
+"""What we may be to a peer."""
 
 
 def nlri_of(family: Family, route: bytes, besides: bytes) -> bytes:
@@ -112,6 +119,8 @@ class PeerModel:
     """It has negotiated messages of up to 65,535 octets."""
     ipv6_next_hops: bool
     """It has negotiated IPv6 next hops for IPv4 routes."""
+    bgp_role: BgpRole | None
+    """Our role towards it (RFC 9234)."""
 
     @property
     def internal(self) -> bool:
@@ -124,10 +133,29 @@ class PeerModel:
         return 0x0A000000 + self.number
 
 
+def otc(path: Path) -> int | None:
+    """ONLY_TO_CUSTOMER."""
+    return next((int.from_bytes(value, "big") for _, kind, value in path.others if kind == 35), None)
+
+
+def taken(path: Path, peer: PeerModel) -> Path | None:
+    """A path as it is kept, or None if it is a leak (RFC 9234, section 5)."""
+    asn = otc(path)
+    if asn is None and peer.bgp_role in (BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT):
+        return attrs.evolve(path, others=(*path.others, (0xC0, 35, peer.asn.to_bytes(4, "big"))))
+    if asn is not None and peer.bgp_role in (BgpRole.PROVIDER, BgpRole.RS):
+        return None
+    if asn not in (None, peer.asn) and peer.bgp_role is BgpRole.PEER:
+        return None
+    return path
+
+
 def may_have(path: Path, family: Family, source: PeerModel, receiver: PeerModel) -> bool:
     """RFC 4456 section 6, RFC 1997, RFC 7947 section 2.2.4, RFC 8950 section 4."""
     if family == V4 and len(path.next_hop) > 4 and not receiver.ipv6_next_hops and receiver.role is not Role.EBGP:
         return False  # an EBGP peer gets our next hop
+    if otc(path) is not None and receiver.bgp_role in (BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT):
+        return False  # RFC 9234, section 5
     if source.role is Role.IBGP and receiver.role is Role.IBGP:
         return False
     if source.role is Role.RS_CLIENT and receiver.role is Role.RS_CLIENT:
@@ -234,6 +262,8 @@ def told(path: Path, family: Family, source: PeerModel, receiver: PeerModel) -> 
                 hop = bytes((127, 0, 0, 1))
             elif receiver.role is Role.EBGP and family == V6:
                 hop = OUR_V6
+    if otc(path) is None and receiver.bgp_role in (BgpRole.PROVIDER, BgpRole.PEER, BgpRole.RS):
+        others.append((0xC0, 35, LOCAL_AS.to_bytes(4, "big")))
     changed = attrs.evolve(path, others=tuple(others), **changes)
     found = encode(changed, asn4=receiver.asn4)
     found.append((0x40, 3, hop) if family == V4 and len(hop) == 4 else (0, 0, hop))
@@ -348,6 +378,8 @@ class Run:
         if rng.random() < 0.3:
             long = [rng.randrange(3000, 4100), 9000] if peer.extended else []
             others.append((rng.choice([0x80, 0xC0, 0xE0]), 200, rng.randbytes(rng.choice([1, 5, 300, *long]))))
+        if not peer.internal and rng.random() < 0.2:
+            others.append((0xC0, 35, rng.choice([peer.asn, 64999]).to_bytes(4, "big")))
         besides = b""
         if family in (VPN4, LABELLED4):
             besides = rng.choice([b"\x00\x10\x01", b"\x00\x20\x01", b"\x00\x30\x00\x00\x20\x01"])
@@ -376,8 +408,7 @@ class Run:
         family, routes = self.routes(peer)
         identifier = self.rng.randrange(1, 4) if peer.receive else 0
         path = self.random_path(peer, family, identifier)
-        for route in routes:
-            self.announced[peer.number][family, route, identifier] = path
+        self.note(peer, family, routes, path)
         front = struct.pack(">I", identifier) if peer.receive else b""
         octets = b"".join(front + nlri_of(family, route, path.besides) for route in routes)
         block = [decoder.attribute(*each) for each in encode(path, asn4=peer.asn4)]
@@ -387,6 +418,15 @@ class Run:
             return decoder.update(b"", b"".join(block) + decoder.attribute(0x40, 3, path.next_hop), octets)
         reach = struct.pack(">HBB", *family, len(path.next_hop)) + path.next_hop + b"\0" + octets
         return decoder.update(b"", decoder.attribute(0x80, 14, reach) + b"".join(block))
+
+    def note(self, peer: PeerModel, family: Family, routes: list[bytes], path: Path) -> None:
+        """The peer has announced these routes."""
+        kept = taken(path, peer)
+        for route in routes:
+            if kept is None:
+                self.announced[peer.number].pop((family, route, path.identifier), None)
+            else:
+                self.announced[peer.number][family, route, path.identifier] = kept
 
     def withdrawal(self, peer: PeerModel) -> bytes:
         """A withdrawal, perhaps of what was never announced, noted in the model."""
@@ -427,8 +467,7 @@ class Run:
                 path = attrs.evolve(path, next_hop=bytes((192, 0, 2, peer.number)))
             paths.append(path)
             routes = [route for route in self.rng.sample(ROUTES[family], 2) if len(route) < 800]
-            for route in routes:
-                mine[family, route, identifier] = path
+            self.note(peer, family, routes, path)
             octets = b"".join(front + nlri_of(family, route, path.besides) for route in routes)
             reach = struct.pack(">HBB", *family, len(path.next_hop)) + path.next_hop + b"\0"
             fields.append(octets if family == V4 else reach + octets)
@@ -494,6 +533,7 @@ def random_peers(rng: random.Random) -> dict[int, PeerModel]:
             receive=rng.random() < 0.4,
             extended=rng.random() < 0.5,
             ipv6_next_hops=rng.random() < 0.4,
+            bgp_role=rng.choice(BGP_ROLES[role]),
         )
     return peers
 
@@ -509,6 +549,7 @@ def settings_of(peer: PeerModel, queue_limit: int) -> PeerSettings:
             *(IPV4_LABELLED, IPV4_FLOWSPEC, BGP_LS_FAMILY),
         ),
         extended_next_hop=peer.ipv6_next_hops,
+        bgp_role=peer.bgp_role,
         add_path=AddPathSettings(send=peer.send, receive=peer.receive),
         import_policy=Policy.ACCEPT,
         export_policy=Policy.ACCEPT,
