@@ -84,7 +84,7 @@ async def test_stations_hold_what_peers_say_and_hold(seed: int, queue_limit: int
 async def test_stations_hold_the_same_in_any_mix_of_peers(seed: int, queue_limit: int, autojump_clock: object) -> None:
     """Roles, 2-octet AS numbers, labels, unknown families, path identifiers in both directions."""
     rng = random.Random(seed)
-    peers = mixed.random_peers(rng)
+    peers = mixed.random_peers(rng, bgp_roles=False)
     settings = [mixed.settings_of(peer, queue_limit) for peer in peers.values()]
     stations = FakeStations(5001)
     framing = {mixed.OPAQUE_FAMILY: Framing.U16}

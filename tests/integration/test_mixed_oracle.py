@@ -1,4 +1,4 @@
-"""The oracle for mixed networks: any role, BGP Role, width of AS numbers, length, ADD-PATH in any direction, many families.
+"""The oracle for mixed networks: any role, width of AS numbers, length, ADD-PATH in any direction, many families.
 
 The model says what a receiver should hold by the RFCs' rules, route by route, without any of the daemon's ideas of
 groups, messages and variants; the decoder reads what was sent.
@@ -517,8 +517,8 @@ class Run:
             assert set(client.families) <= set(client.end_of_rib)
 
 
-def random_peers(rng: random.Random) -> dict[int, PeerModel]:
-    """Peers of any kind."""
+def random_peers(rng: random.Random, *, bgp_roles: bool = True) -> dict[int, PeerModel]:
+    """Peers of any kind; with `bgp_roles` some of whose routes are refused as leaks."""
     peers = {}
     for number in range(1, PEERS + 1):
         role = rng.choice([Role.RS_CLIENT, Role.RS_CLIENT, Role.RR_CLIENT, Role.IBGP, Role.EBGP])
@@ -533,7 +533,7 @@ def random_peers(rng: random.Random) -> dict[int, PeerModel]:
             receive=rng.random() < 0.4,
             extended=rng.random() < 0.5,
             ipv6_next_hops=rng.random() < 0.4,
-            bgp_role=rng.choice(BGP_ROLES[role]),
+            bgp_role=rng.choice(BGP_ROLES[role]) if bgp_roles else None,
         )
     return peers
 
