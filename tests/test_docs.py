@@ -128,6 +128,27 @@ def test_programs_run(page: Path, text: str) -> None:
     assert done.stdout
 
 
+def test_test_files_pass(tmp_path: Path) -> None:
+    """Each block of tests is a file that passes under pytest with the settings that the page gives."""
+    page = ROOT / "docs" / "how-to" / "test-with-trio-bgp.md"
+    (tmp_path / "pytest.ini").write_text(blocks(page, "ini")[0])
+    texts = blocks(page, "python pytest")
+    for number, text in enumerate(texts):
+        (tmp_path / f"test_{number}.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"{sum(text.count('async def test_') for text in texts)} passed" in done.stdout
+    assert len(texts) >= 3
+
+
 @pytest.mark.parametrize(("page", "text"), BIRD, ids=[name_of(page) for page, _ in BIRD])
 def test_bird_reads_its_configurations(page: Path, text: str, tmp_path: Path) -> None:
     """Each block for BIRD is one that BIRD accepts."""

@@ -106,7 +106,8 @@ class Birdwatcher:
     async def protocols(self, request: Request) -> Response:
         """`/protocols` and `/protocols/bgp`."""
         counts = await self._counting.routes()
-        found = {_id(peer["name"]): self._protocol(peer, counts.get(peer["name"])) for peer in self._snapshot.peers()}
+        peers = await self._snapshot.peers()
+        found = {_id(peer["name"]): self._protocol(peer, counts.get(peer["name"])) for peer in peers}
         return JSONResponse(self.envelope(protocols=found))
 
     async def short(self, request: Request) -> Response:
@@ -119,7 +120,7 @@ class Birdwatcher:
                 "since": self._changed(peer),
                 "info": peer["state"],
             }
-            for peer in self._snapshot.peers()
+            for peer in await self._snapshot.peers()
         }
         return JSONResponse(self.envelope(protocols=found))
 

@@ -63,7 +63,7 @@ class Look:
 
     async def peers(self, request: Request) -> Response:
         """Every peer."""
-        return JSONResponse(self._snapshot.peers())
+        return JSONResponse(await self._snapshot.peers())
 
     async def peer(self, request: Request) -> Response:
         """One peer in detail, with how many routes it is sent."""

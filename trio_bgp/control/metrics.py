@@ -1,6 +1,7 @@
 """Prometheus metrics, collected when they are asked for: messages cost nothing for being counted."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import trio
 from prometheus_client import CollectorRegistry, generate_latest
@@ -29,8 +30,9 @@ class _One(Collector):
 async def render(snapshot: Snapshot) -> bytes:
     """All metrics in Prometheus' text format."""
     pieces = []
-    for collect in (_daemon, _peers, _groups, _stations, _recorders):
-        for metric in list(collect(snapshot)):
+    peers = await snapshot.peers()
+    for metrics in (_daemon(snapshot), _peers(peers), _groups(snapshot), _stations(snapshot)):
+        for metric in metrics:
             registry = CollectorRegistry(auto_describe=False)
             registry.register(_One(metric))
             pieces.append(generate_latest(registry))
@@ -65,8 +67,7 @@ def _daemon(snapshot: Snapshot) -> Iterator[Metric]:
     yield CounterMetricFamily("trio_bgp_sent_bytes", "Octets queued to peers.", status["octets_sent"])
 
 
-def _peers(snapshot: Snapshot) -> Iterator[Metric]:
-    peers = snapshot.peers()
+def _peers(peers: list[dict[str, Any]]) -> Iterator[Metric]:
     labels = ["peer", "as"]
     up = GaugeMetricFamily("trio_bgp_peer_up", "1 if the session is established.", labels=labels)
     gauges = {
@@ -83,14 +84,13 @@ def _peers(snapshot: Snapshot) -> Iterator[Metric]:
         "detached": CounterMetricFamily("trio_bgp_peer_detached", "How often it fell behind.", labels=labels),
     }
     for peer in peers:
-        values = [peer["name"], str(peer["as"])]
-        up.add_metric(values, float(peer["state"] == State.ESTABLISHED.value))
-        for key, metric in (*gauges.items(), *counters.items()):
-            if key in peer:
-                metric.add_metric(values, peer[key])  # type: ignore[attr-defined]
+        up.add_metric([peer["name"], str(peer["as"])], float(peer["state"] == State.ESTABLISHED.value))
     yield up
-    yield from gauges.values()
-    yield from counters.values()
+    for key, metric in (*gauges.items(), *counters.items()):
+        for peer in peers:
+            if key in peer:
+                metric.add_metric([peer["name"], str(peer["as"])], peer[key])  # type: ignore[attr-defined]
+        yield metric
 
 
 def _groups(snapshot: Snapshot) -> Iterator[Metric]:

@@ -29,6 +29,8 @@ __all__ = ["Snapshot", "Wanted"]
 
 SLICE: Final = 4000
 """Prefixes looked at between two checkpoints, about two milliseconds."""
+PEER_SLICE: Final = 100
+"""Peers told between two checkpoints."""
 PATH_WORK: Final = 40
 """What telling a path costs, in prefixes looked at."""
 
@@ -95,9 +97,13 @@ class Snapshot:
             "buffers": {"outstanding": pool.outstanding, "free": pool.free, "made": pool.made},
         }
 
-    def peers(self) -> list[dict[str, Any]]:
+    async def peers(self) -> list[dict[str, Any]]:
         """Every peer, configured ones in their order."""
-        found = [self._peer(peer) for peer in self.speaker.peers.values()]
+        found = []
+        for position, peer in enumerate(list(self.speaker.peers.values())):
+            if position % PEER_SLICE == PEER_SLICE - 1:
+                await trio.lowlevel.checkpoint()
+            found.append(self._peer(peer))
         names = {each["name"] for each in found}
         found += [self._absent(settings) for settings in self._configured() if settings.name not in names]
         order = {settings.name: position for position, settings in enumerate(self.speaker.settings.peers)}

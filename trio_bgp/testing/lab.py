@@ -12,9 +12,10 @@ import trio
 import trio.testing
 
 from trio_bgp.config import parse_settings
+from trio_bgp.config.diff import compare
 from trio_bgp.runtime.speaker import PeerChange, Speaker
 from trio_bgp.runtime.transport import StreamTransport, Transport
-from trio_bgp.settings import PeerSettings, Policy, Role, Settings, SpeakerSettings
+from trio_bgp.settings import AddPathSettings, PeerSettings, Policy, Role, Settings, SpeakerSettings
 from trio_bgp.testing.faults import Faults, FaultyStream
 from trio_bgp.testing.peer import BgpPeer
 from trio_bgp.testing.window import window_stream_pair
@@ -125,7 +126,8 @@ class BgpLab:
             asn4: it has 4-octet AS numbers.
             hold_time: it offers, in seconds.
             extended_message: it takes messages of up to 65,535 octets.
-            add_path: it offers for all families: 1 receive, 2 send, 3 both (RFC 7911); the daemon needs a setting too.
+            add_path: it offers for all families: 1 receive, 2 send, 3 both (RFC 7911); the daemon offers the
+                other side of it to a new peer, to a configured one what its configuration says.
             capabilities: further ones that it offers.
             faults: of its connection.
             window: octets that may be under way in each direction before the writer has to wait; None: no limit. Give
@@ -148,6 +150,7 @@ class BgpLab:
                 families=tuple(families),
                 passive=True,
                 hold_time=hold_time,
+                add_path=AddPathSettings(AddPathSettings.ALL if add_path & 1 else 0, receive=bool(add_path & 2)),
                 import_policy=Policy.ACCEPT,
                 export_policy=Policy.ACCEPT,
                 **settings,
@@ -178,6 +181,30 @@ class BgpLab:
             await peer.wait_established()
             await self.settle()
         return peer
+
+    def reload(self, settings: Settings | str, daemon: str = "") -> list[str]:
+        """Have a daemon take over a changed configuration, as `trio-bgp reload` does.
+
+        Args:
+            settings: the configuration, or its TOML text.
+            daemon: the daemon's name.
+
+        Returns:
+            what changed, as `trio-bgp diff` says it.
+
+        Raises:
+            ConfigError: the text is no valid configuration; nothing has changed.
+            ValueError: the change needs a restart; nothing has changed.
+        """
+        if isinstance(settings, str):
+            settings = parse_settings(settings, daemon or "settings")
+        speaker = self.daemons[daemon]
+        settings = attrs.evolve(settings, speaker=attrs.evolve(settings.speaker, listen=()))
+        found = compare(speaker.settings, settings)
+        if found.needs_restart:
+            raise ValueError(f"needs a restart: {', '.join(found.needs_restart)}")
+        speaker.reconfigure(settings, found.peers)
+        return found.lines()
 
     async def settle(self) -> None:
         """Wait until nobody has anything left to do but to wait for time to pass."""
