@@ -34,7 +34,14 @@ def of_peer(octets: bytes, number: int = 1, **changes: Any) -> Message:
     return Message(session, octets, **changes)
 
 
-def adapter(*words: str, local_as: int = 65001, unchanged: bool = False, hops: Any = None, **changes: Any) -> Adapter:
+def adapter(
+    *words: str,
+    local_as: int = 65001,
+    unchanged: bool = False,
+    hops: Any = None,
+    withdraw_lost: bool = False,
+    **changes: Any,
+) -> Adapter:
     """For a session of AS `local_as` with AS 65000, both families and four octets, but for `changes`."""
     given = {
         "peer_as": 65000,
@@ -45,9 +52,14 @@ def adapter(*words: str, local_as: int = 65001, unchanged: bool = False, hops: A
         **changes,
     }
     negotiated = Negotiated(**given)
-    return Adapter(
-        Target(local_as=local_as, negotiated=negotiated, unchanged=unchanged, next_hops=hops or {}), Choice(words)
+    target = Target(
+        local_as=local_as,
+        negotiated=negotiated,
+        unchanged=unchanged,
+        next_hops=hops or {},
+        withdraw_lost=withdraw_lost,
     )
+    return Adapter(target, Choice(words))
 
 
 def test_what_can_stay_stays() -> None:
@@ -136,15 +148,34 @@ def test_what_the_other_side_does_not_take_is_counted() -> None:
     assert target.say(of_peer(encode_update(b"", ORIGIN + encode_attribute(0x40, 2, b"\x09\1aaaa"), TEN))) == [
         encode_update(b"", ORIGIN + encode_attribute(0x40, 2, b"\2\1\0\0\xfd\xe9\x09\1aaaa"), TEN)
     ]
-    assert target.say(StateChange(of_peer(b"").session, 6, 1)) == []
     assert dict(target.skipped) == {
         "ipv6-unicast, which the other side does not take": 2,
         "an IPv6 next hop of IPv4, which the other side does not take": 1,
         "attributes too long for a message": 1,
         "malformed, the first one: a path attribute that exceeds its field": 1,
-        "state change": 1,
     }
     assert adapter(extended_next_hop=frozenset({(IPV4_UNICAST, 2)})).say(of_peer(extended)) == [extended]
+
+
+def test_a_session_that_was_lost_is_withdrawn() -> None:
+    """On demand: what that recorded peer had announced and not withdrawn, in its families; what others did stays."""
+    block = ORIGIN + path(65001) + HOP
+    target = adapter(withdraw_lost=True)
+    target.say(of_peer(encode_update(b"", block, TEN + ELEVEN)))
+    target.say(of_peer(encode_update(ELEVEN, b"", b"")))
+    target.say(of_peer(pack_mp_announcement(ORIGIN + path(65001), IPV6_UNICAST, HOP6, [b"\0"], 4096)[0]))
+    target.say(of_peer(encode_update(b"", block, b"\x08\x0c"), 2))
+    session = of_peer(b"").session
+    assert target.say(StateChange(session, 1, 2)) == []
+    assert target.say(StateChange(session, 6, 1)) == [
+        encode_update(TEN, b"", b""),
+        *pack_mp_withdrawal(IPV6_UNICAST, [b"\0"], 4096),
+    ]
+    assert target.say(StateChange(session, 6, 1)) == []
+    assert target.withdrawn == 3
+    plain = adapter()
+    plain.say(of_peer(encode_update(b"", block, TEN)))
+    assert plain.say(StateChange(session, 6, 1)) == []
 
 
 def test_other_messages_are_not_said() -> None:

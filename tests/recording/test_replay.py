@@ -7,6 +7,7 @@ import logging
 import lzma
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -431,12 +432,17 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(tmp_path: Path) -> None:
     command = ["replay", str(tmp_path / "u"), "--to", where, "--as", "65001", "--speed", "1"]
     with process:
         replaying = subprocess.Popen(
-            [sys.executable, "-m", "trio_bgp", *command], stdout=subprocess.PIPE, stderr=theirs, text=True
+            [sys.executable, "-m", "trio_bgp", *command],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+            env={**os.environ, "TERM": "xterm", "TTY_COMPATIBLE": "1"},
         )
         os.close(theirs)
         with replaying:
             shown = b""
             while b"1 messages, 1 prefixes" not in shown:
+                assert select.select([ours], [], [], 20)[0], shown
                 shown += os.read(ours, 4096)
             replaying.send_signal(signal.SIGINT)
             printed, _ = replaying.communicate(timeout=20)

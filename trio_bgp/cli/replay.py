@@ -46,7 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--peer",
         action="append",
         default=[],
-        metavar="PEER",
+        metavar="WHO",
         help="only what this recorded peer said: "
         "its index, AS and number, or address; may be given again (default: all)",
     )
@@ -102,6 +102,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="change nothing of the attributes: put no AS number in front, take out and add no LOCAL_PREF",
     )
+    parser.add_argument(
+        "--withdraw-lost",
+        action="store_true",
+        help="when a recorded session ends, withdraw what was said of it (default: its routes stay)",
+    )
     parser.add_argument("--as2", action="store_true", help="AS numbers in a file of bare messages have two octets")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=lambda arguments: run(arguments, parser))
@@ -126,6 +131,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             choice=choice,
             speed=arguments.speed,
             unchanged=arguments.unchanged,
+            withdraw_lost=arguments.withdraw_lost,
             next_hops=hops,
             repeat=arguments.repeat,
             keep=arguments.keep,

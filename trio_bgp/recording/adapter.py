@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from trio_bgp.mrt.messages import Message, Session, StateChange
+from trio_bgp.mrt.messages import ESTABLISHED, Message, Session, StateChange
 from trio_bgp.mrt.records import MrtError
 from trio_bgp.mrt.table import PeerEntry, PeerIndexTable, Rib, attribute_bounds, split_next_hop
 from trio_bgp.mrt.updates import take_apart
@@ -44,6 +44,9 @@ CACHED_BLOCKS: Final = 20_000
 _INTERNAL: Final = (AttributeType.LOCAL_PREF, AttributeType.ORIGINATOR_ID, AttributeType.CLUSTER_LIST)
 """Attributes that do not leave an AS."""
 DEFAULT_LOCAL_PREF: Final = 100
+
+_Peer = tuple[int, IPv4Address | IPv6Address]
+"""AS number and address of a recorded peer."""
 
 
 class Choice:
@@ -89,12 +92,14 @@ class Target:
         negotiated: what both sides agreed on.
         unchanged: attributes are those recorded, in the AS number width of the session.
         next_hops: by IP version, the next hop of all routes.
+        withdraw_lost: when a recorded session ends, what was said of it is withdrawn.
     """
 
     local_as: int
     negotiated: Negotiated
     unchanged: bool = False
     next_hops: Mapping[int, bytes] = attrs.Factory(dict)
+    withdraw_lost: bool = False
 
 
 class Adapter:
@@ -121,9 +126,10 @@ class Adapter:
         self._choice = choice
         self._table: PeerIndexTable | None = None
         self._chosen: frozenset[int] = frozenset()
-        self._sessions: dict[tuple[int, IPv4Address | IPv6Address], int] = {}
+        self._sessions: dict[_Peer, int] = {}
         self._path_ids: dict[tuple[object, int | None], int] = {}
         self._used_ids: set[int] = set()
+        self._held: dict[_Peer, dict[Family, set[bytes]]] = {}
         self._gathered: dict[tuple[Family, bytes, bytes | None], list[bytes]] = {}
         self._count = 0
         self._malformed = ""
@@ -142,8 +148,8 @@ class Adapter:
                 self._chosen = frozenset(
                     index for index, peer in enumerate(value.peers) if self._choice.has(index, peer)
                 )
-            else:
-                self.skipped["state change"] += 1
+            elif value.old == ESTABLISHED:
+                return before + (self._lost(value.session) if self._target.withdraw_lost else [])
         except (MrtError, NotificationError) as error:
             reason = error.reason if isinstance(error, NotificationError) else str(error)
             self._malformed = self._malformed or f"malformed, the first one: {reason}"
@@ -211,18 +217,35 @@ class Adapter:
             if nlris is not None:
                 announced.append((reach.family, block, next_hop, nlris))
         self.withdrawn += sum(len(nlris) for _, nlris in withdrawn)
+        if self._target.withdraw_lost:
+            held = self._held.setdefault(peer, {})
+            for family, nlris in withdrawn:
+                held.setdefault(family, set()).difference_update(nlris)
+            for family, _, _, nlris in announced:
+                held.setdefault(family, set()).update(nlris)
         if whole:
             self.announced += sum(len(nlris) for _, _, _, nlris in announced)
             return [octets]
         messages: list[bytes] = []
         for family, nlris in withdrawn:
-            if family == IPV4_UNICAST:
-                messages += pack_ipv4_withdrawal(nlris, negotiated.maximum_length)
-            else:
-                messages += pack_mp_withdrawal(family, nlris, negotiated.maximum_length)
+            messages += self._withdraw(family, nlris)
         for family, block, next_hop, nlris in announced:
             messages += self._announce(family, block, next_hop, nlris)
         return messages
+
+    def _lost(self, session: Session) -> list[bytes]:
+        """A recorded session ended: what was said of it no longer holds."""
+        messages: list[bytes] = []
+        for family, nlris in self._held.pop((session.peer_as, session.peer_address), {}).items():
+            self.withdrawn += len(nlris)
+            messages += self._withdraw(family, sorted(nlris))
+        return messages
+
+    def _withdraw(self, family: Family, nlris: list[bytes]) -> list[bytes]:
+        maximum = self._target.negotiated.maximum_length
+        if family == IPV4_UNICAST:
+            return pack_ipv4_withdrawal(nlris, maximum)
+        return pack_mp_withdrawal(family, nlris, maximum)
 
     def _nlris(self, message: Message, family: Family, octets: bytes) -> list[bytes] | None:
         """The NLRI of a message as the other side reads them; None if it does not take the family."""

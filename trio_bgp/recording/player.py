@@ -36,6 +36,7 @@ class ReplaySettings:
         choice: of the recorded peers.
         speed: recorded time passes so many times as fast; 0: as fast as the other side takes it. Tables have no time.
         unchanged: attributes are said as recorded.
+        withdraw_lost: when a recorded session ends, what was said of it is withdrawn.
         next_hops: `self`, or addresses: the next hops of all routes, by IP version; none: as recorded.
         repeat: how often all is said; 0: for ever.
         keep: seconds for which the session stays up after that.
@@ -49,6 +50,7 @@ class ReplaySettings:
     choice: Choice = attrs.Factory(Choice)
     speed: float = 0.0
     unchanged: bool = False
+    withdraw_lost: bool = False
     next_hops: tuple[str, ...] = ()
     repeat: int = 1
     keep: float = 0.0
@@ -193,6 +195,7 @@ class _Player:
             negotiated=dialogue.negotiated,
             unchanged=settings.unchanged,
             next_hops=_next_hops(settings.next_hops, transport),
+            withdraw_lost=settings.withdraw_lost,
         )
         adapter = Adapter(target, settings.choice)
         begin = trio.current_time()
