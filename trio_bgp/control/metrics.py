@@ -31,7 +31,8 @@ async def render(snapshot: Snapshot) -> bytes:
     """All metrics in Prometheus' text format."""
     pieces = []
     peers = await snapshot.peers()
-    for metrics in (_daemon(snapshot), _peers(peers), _groups(snapshot), _stations(snapshot)):
+    collected = (_daemon(snapshot), _peers(peers), _groups(snapshot), _stations(snapshot), _recorders(snapshot))
+    for metrics in collected:
         for metric in metrics:
             registry = CollectorRegistry(auto_describe=False)
             registry.register(_One(metric))
@@ -137,7 +138,7 @@ def _stations(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _recorders(snapshot: Snapshot) -> Iterator[Metric]:
-    for monitor in snapshot.speaker.forwarder.monitors:
+    for monitor in list(snapshot.speaker.forwarder.monitors):
         if isinstance(monitor, Recorder):
             yield CounterMetricFamily("trio_bgp_recorded_records", "MRT records written.", monitor.recorded)
             yield CounterMetricFamily("trio_bgp_lost_records", "MRT records that were not.", monitor.lost)
