@@ -9,7 +9,7 @@ BENCH :=
 STAMP := $(VENV)/.stamp
 BENCH_STAMP := $(VENV)/.bench-stamp
 
-.PHONY: run test check fix bench bench-full interop pictures simulate soak fuzz clean help
+.PHONY: run test check fix bench bench-full bench-smoke interop pictures simulate soak fuzz clean help
 
 help:
 	@echo "make run     set up and watch a route server forward a realistic table (trio-bgp demo)"
@@ -20,6 +20,7 @@ help:
 	@echo "make fix     let ruff format and mend what it can"
 	@echo "make pictures the README's pictures, from what really runs (needs Chromium)"
 	@echo "make interop tests against BIRD, FRR, GoBGP, OpenBGPD and ExaBGP (Debian packages)"
+	@echo "make bench-smoke work counted instead of timed; fails if there is more of it than there was"
 	@echo "make bench   beside BIRD, FRR, GoBGP and OpenBGPD, minutes; make bench-full: all, hours; BENCH='...': options"
 
 $(STAMP): pyproject.toml
@@ -59,6 +60,9 @@ interop: $(STAMP)
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m bench $(BENCH)
+
+bench-smoke: $(STAMP)
+	$(BIN)/python -m bench.smoke
 
 bench-full: $(BENCH_STAMP)
 	$(BIN)/python -m bench --full $(BENCH)

@@ -458,12 +458,15 @@ class RouteServer:
             # A source of a path is in one view; what others make of it is not for it.
             told.only = {receiver: nlris for receiver, nlris in told.only.items() if egress.sees(receiver, scope)}
             told.differences = [each for each in told.differences if each.only is None or egress.sees(each.only, scope)]
-        by_receivers: dict[tuple[Path | None, Lane | None, Source | None, tuple[Source, ...]], list[bytes]] = {}
+        by_receivers: dict[
+            tuple[Source | None, tuple[Source, ...]], dict[tuple[Path | None, Lane | None], list[bytes]]
+        ] = {}
         for difference in told.differences:
-            key = (difference.path, difference.lane, difference.only, difference.excluded)
-            by_receivers.setdefault(key, []).extend(difference.nlris)
-        for (path, whose, only, excluded), nlris in by_receivers.items():
-            egress.send((Part(part.family, path, nlris, whose),), scope=only or scope, excluded=excluded)
+            by_path = by_receivers.setdefault((difference.only, difference.excluded), {})
+            by_path.setdefault((difference.path, difference.lane), []).extend(difference.nlris)
+        for (only, excluded), by_path in by_receivers.items():
+            different = [Part(part.family, path, nlris, whose) for (path, whose), nlris in by_path.items()]
+            egress.send(different, scope=only or scope, excluded=excluded)
         everyone = told.everyone
         if not everyone and not told.only:
             return bool(by_receivers)
