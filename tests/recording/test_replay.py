@@ -50,6 +50,11 @@ def announce6(number: int, *prefixes: bytes) -> bytes:
     return decoder.announce([(V6, prefix) for prefix in prefixes], block, bytes(15) + bytes((number,)))
 
 
+def announces(octets: bytes) -> bool:
+    """Whether a message announces IPv4 routes."""
+    return octets[18] == decoder.UPDATE and bool(decoder.Update(octets).announced)
+
+
 def as_peer(running: Lab, number: int) -> Callable[[PeerSettings], Awaitable[Transport]]:
     """Connects to a daemon of the lab as its peer `number`."""
 
@@ -186,14 +191,14 @@ async def test_recorded_times_are_kept(tmp_path: Path) -> None:
     async with lab(peer_settings(1), peer_settings(9)) as running:
         nine = await running.join(9)
         times: list[float] = []
-        nine.on_message = lambda octets: times.append(trio.current_time()) if octets[18] == 2 else None
-        times.clear()
+        nine.on_message = lambda octets: times.append(trio.current_time()) if announces(octets) else None
+        begin = trio.current_time()
         outcome = await replay(str(path), settings(speed=2.0), connect=as_peer(running, 1))
     assert (outcome.error, outcome.messages) == ("", 5)
-    assert 0.29 <= outcome.seconds < 5
-    first, second, third = times[-5:][:3] if len(times) >= 5 else times[:3]
-    assert 0.1 <= second - first < 1
-    assert 0.1 <= third - second < 1
+    assert outcome.seconds >= 0.3
+    # Nothing comes before its time; how much later depends on what else this machine does.
+    assert len(times) == 3
+    assert all(at >= begin + due for at, due in zip(times, (0.0, 0.15, 0.3), strict=True))
 
 
 async def test_nobody_reads_faster_than_the_other_side(tmp_path: Path) -> None:
@@ -212,10 +217,11 @@ async def test_nobody_reads_faster_than_the_other_side(tmp_path: Path) -> None:
         await theirs.send_all(decoder.open_message(65000, 1, families=(V4,), hold_time=0) + KEEPALIVE)
         while len(received) < 100:
             received += await theirs.receive_some(100)
-        await trio.sleep(0.3)
-        stuck = positions[-1]
-        await trio.sleep(0.3)
-        assert positions[-1] == stuck < len(octets) // 2
+        seen = [-3, -2, -1]
+        while len(set(seen[-3:])) > 1:
+            await trio.sleep(0.2)
+            seen.append(positions[-1] if positions else -1 - len(seen))
+        assert positions[-1] < len(octets) // 2
         while await theirs.receive_some(1 << 20):
             pass
 
@@ -387,15 +393,16 @@ def test_the_commands_together(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_listen_may_be_for_one_as(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Others are refused, and the time is limited."""
+    """Others are refused; it ends in order when interrupted."""
     (tmp_path / "u").write_bytes(announce(1, b"\x08\x0a"))
-    process, where = listener("--peer-as", "65009", "--seconds", "1")
+    process, where = listener("--peer-as", "65009")
     with process:
-        words = ["replay", str(tmp_path / "u"), "--to", where, "--as", "65001", "--timeout", "0.4"]
+        words = ["replay", str(tmp_path / "u"), "--to", where, "--as", "65001", "--timeout", "1"]
         assert main(words) == 1
         assert "Bad Peer AS" in capsys.readouterr().err
+        process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=20)
-    assert json.loads(output)["sessions"] == 0
+    assert json.loads(output)["sessions"] == process.returncode == 0
 
 
 @pytest.fixture
