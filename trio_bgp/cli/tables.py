@@ -12,7 +12,7 @@ from rich.text import Text
 __all__ = ["bar", "console", "duration", "groups_table", "number", "peers_table", "stations_table", "table"]
 
 GOOD, BAD, WARN = "green", "red", "yellow"
-WIDE: Final = 110
+WIDE: Final = 118
 """Columns from which a table of peers has everything."""
 BAR: Final = " ▏▎▍▌▋▊▉█"
 
@@ -61,21 +61,11 @@ def state_of(peer: dict[str, Any]) -> Text:
 
 def peers_table(peers: Iterable[dict[str, Any]], width: int) -> Table:
     """All peers, a line each; on a narrow terminal with what matters most."""
-    columns = [
-        "Peer",
-        "AS>",
-        "Address",
-        "Role",
-        "State",
-        "Uptime>",
-        "Paths>",
-        "In>",
-        "Out>",
-        "Queue>",
-        "Lag>",
+    columns = (
+        *("Peer", "AS>", "Address", "Role", "State", "Uptime>", "Paths>", "In>", "Refused>", "Out>", "Queue>", "Lag>"),
         "Last end",
-    ]
-    left_out = () if width >= WIDE else ("Address", "Role", "In", "Out", "Queue")
+    )
+    left_out = () if width >= WIDE else ("Address", "Role", "In", "Refused", "Out", "Queue")
     found = table([name for name in columns if name.removesuffix(">") not in left_out])
     for peer in peers:
         last = f"disabled: {peer['disabled']}" if peer.get("disabled") else peer.get("last_end", "")
@@ -88,6 +78,7 @@ def peers_table(peers: Iterable[dict[str, Any]], width: int) -> Table:
             "Uptime": duration(peer["uptime"]) if "uptime" in peer else "",
             "Paths": number(peer.get("prefixes")),
             "In": number(peer.get("updates_received")),
+            "Refused": number(peer.get("updates_refused")),
             "Out": number(peer.get("updates_sent")),
             "Queue": number(peer.get("queued_octets")),
             "Lag": f"{peer['lag']:.1f} s" if "lag" in peer else "",

@@ -80,6 +80,9 @@ def _peers(peers: list[dict[str, Any]]) -> Iterator[Metric]:
     counters = {
         "sessions": CounterMetricFamily("trio_bgp_peer_sessions", "Sessions that came up, ever.", labels=labels),
         "updates_received": CounterMetricFamily("trio_bgp_peer_updates_received", "In this session.", labels=labels),
+        "updates_refused": CounterMetricFamily(
+            "trio_bgp_peer_updates_refused", "Of them repaired or refused.", labels=labels
+        ),
         "updates_sent": CounterMetricFamily("trio_bgp_peer_updates_sent", "In this session.", labels=labels),
         "octets_sent": CounterMetricFamily("trio_bgp_peer_sent_bytes", "In this session.", labels=labels),
         "detached": CounterMetricFamily("trio_bgp_peer_detached", "How often it fell behind.", labels=labels),
