@@ -90,12 +90,12 @@ async def test_a_flood_of_keepalives_leaves_the_others_their_turn(autojump_clock
         async def others() -> None:
             while transport.reads:
                 turns.append(transport.reads)
-                await trio.lowlevel.checkpoint()
+                await trio.sleep(0.02)
 
         transport.reads, transport.pour = 40, True
         the_lab.nursery.start_soon(others)
         await one.say(KEEPALIVE)
-        await the_lab.settle()
+        await trio.sleep(10)
         assert len(set(turns)) >= 20, "others waited while one was read again and again"
         transport.pour = False
         await one.say(announce(prefix(1)))
@@ -135,6 +135,32 @@ async def test_many_updates_in_one_read_are_handled_in_slices(autojump_clock: Mo
         assert set(two.table) == {prefix(1)}
         assert sum(sizes) == 5001
         assert max(sizes) <= SLICE_MESSAGES
+
+
+async def test_a_flood_of_updates_waits_for_its_turn_among_the_others(autojump_clock: MockClock) -> None:
+    """One peer has sent 150,000 UPDATEs; what another says then is passed on among the next slices, not behind all."""
+    at: dict[str, int] = {}
+    handled = 0
+
+    def counted(server: RouteServer, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
+        nonlocal handled
+        server.updates(member, message, offsets)
+        handled += len(offsets)
+        at.setdefault(member.name, handled)
+        if member.name == "p1" and not told.is_set():
+            told.set()
+
+    told = trio.Event()
+    async with lab(*(peer_settings(number) for number in (1, 2, 3))) as the_lab:
+        Server(the_lab, counted)
+        one, two, three = [await the_lab.join(number) for number in (1, 2, 3)]
+        the_lab.nursery.start_soon(one.say, decoder.update() * 150_000)
+        await told.wait()
+        await two.say(announce(prefix(1), by=(65002,)))
+        await the_lab.settle()
+        assert set(three.table) == {prefix(1)}
+        assert handled == 150_001
+        assert at["p2"] <= at["p1"] + 8 * SLICE_MESSAGES
 
 
 @pytest.mark.parametrize("when", ["before anything", "before others are told", "behind all"])

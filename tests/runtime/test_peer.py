@@ -113,7 +113,10 @@ class House:
 
     async def command(self) -> Command:
         """The next command the forwarder would get."""
-        return await self.forwarder._commands.receive()
+        command = await self.forwarder._commands.receive()
+        if isinstance(command, Updates):
+            command.handled()
+        return command
 
     async def accept(self, **more: bool) -> Remote:
         """A connection that the peer opened."""
@@ -162,6 +165,7 @@ async def house(
         command = forwarder._commands.receive_nowait()
         if isinstance(command, Updates):
             command.batch.release()
+            command.handled()
     assert forwarder.pool.outstanding == 0
     assert peer.connections == []
 

@@ -42,6 +42,10 @@ __all__ = ["Connection"]
 
 logger = logging.getLogger("trio_bgp.peer")
 
+MANY_OTHERS: Final = 100
+"""Messages of one read that are no UPDATEs."""
+MANY_OTHERS_SECONDS: Final = 0.1
+"""How long nothing is read from a peer that sent more than so many."""
 GOODBYE_SECONDS: Final = 1.0
 """How long the last message may take to leave."""
 LOGGED_OCTETS: Final = 64
@@ -74,6 +78,8 @@ class Connection:
         self._sleeping_until = inf
         self._ended = trio.Event()
         self._announced = False
+        self._handing = False
+        self._handled_event: trio.Event | None = None
         self._told = session.state
         if any(monitor.wants_sent for monitor in forwarder.monitors):
             self.outbound.sent = self._tell_sent
@@ -125,6 +131,7 @@ class Connection:
                 # Without this cycle reference counts free what a session leaves behind; the collector comes seldom.
                 self.member.reset = _over
                 with trio.CancelScope(shield=True):
+                    await self._turn()
                     await self._forwarder.inbox.send(PeerDown(self.member, self._graceful(), self.closed))
         return self.closed or Close("cancelled")
 
@@ -202,6 +209,9 @@ class Connection:
                         # Nothing was handed on, so nothing has let others have their turn; a peer that sends KEEPALIVEs
                         # faster than we read them would have all of them wait.
                         await trio.lowlevel.checkpoint()
+                    if len(batch.others) > MANY_OTHERS:
+                        # Nobody has a reason for so many, and only time makes them fewer.
+                        await trio.sleep(MANY_OTHERS_SECONDS)
                 finally:
                     batch.release()
         except TransportClosed as error:
@@ -241,12 +251,35 @@ class Connection:
             return
         part = batch.split(first, last)
         try:
-            await self._forwarder.inbox.send(Updates(self.member, part))
+            await self._turn()
+            await self._hand(Updates(self.member, part, self._handled))
         except BaseException:
             part.release()
             raise
         # While the forwarder let us wait we could not hear the peer; that is not its silence.
         self.session.heard(trio.current_time())
+
+    async def _turn(self) -> None:
+        """Wait until the forwarder has handled what it was given last: each session has one read's UPDATEs with it."""
+        while self._handing:
+            self._handled_event = trio.Event()
+            await self._handled_event.wait()
+
+    async def _hand(self, updates: Updates) -> None:
+        """Give the forwarder UPDATEs; only when it has none of this session."""
+        self._handing = True
+        try:
+            await self._forwarder.inbox.send(updates)
+        except BaseException:
+            self._handing = False
+            raise
+
+    def _handled(self) -> None:
+        """The forwarder is done with what it was given."""
+        self._handing = False
+        if self._handled_event is not None:
+            self._handled_event.set()
+            self._handled_event = None
 
     async def _message(self, octets: bytes) -> None:
         """One message that is no UPDATE."""
@@ -273,6 +306,7 @@ class Connection:
                 refresh = decode_route_refresh(body)
                 self.feed(RouteRefreshMsg())
                 if self.member is not None and not self._ended.is_set():
+                    await self._turn()
                     await self._forwarder.inbox.send(Refresh(self.member, refresh))
         except NotificationError as error:
             self._log_bad(error.reason, octets)

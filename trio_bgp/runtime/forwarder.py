@@ -98,12 +98,32 @@ class PeerUp:
     handshake: Handshake = Handshake(b"", b"")
 
 
+def _nobody() -> None:
+    """Nobody waits for that."""
+
+
 @attrs.frozen
 class Updates:
     """UPDATEs of one read; the forwarder takes over the batch's reference."""
 
     member: Member
     batch: Batch
+    handled: Callable[[], None] = _nobody
+    """Called when that is done. A session has one command here at a time, so that all have their turn."""
+
+
+@attrs.define(eq=False)
+class _Started:
+    """UPDATEs that are being handled, in slices."""
+
+    command: Updates
+    position: int = 0
+    """The first message that is not handled yet."""
+
+    def end(self) -> None:
+        """Nothing more will be handled."""
+        self.command.batch.release()
+        self.command.handled()
 
 
 @attrs.frozen
@@ -259,6 +279,7 @@ class Forwarder:
         self._replays: list[Replay] = []
         self._gathering: dict[tuple[Family, View, bool], _Gathering] = {}
         self._turn = 0
+        self._started: deque[_Started] = deque()
         self._jobs: deque[Job] = deque()
         self._retention = Retention(self.server)
         self.server.on_end_of_rib = self._end_of_rib
@@ -329,8 +350,9 @@ class Forwarder:
             while True:
                 command = await self._next_command()
                 if isinstance(command, Updates):
-                    handled += len(command.batch.offsets)
-                    await self._handle_updates(command.member, command.batch)
+                    self._started.append(_Started(command))
+                if self._started:
+                    handled += self._next_slice()
                 self.cork.active = True
                 try:
                     if command is not None and not isinstance(command, Updates):
@@ -342,13 +364,15 @@ class Forwarder:
                     handled = 0
                     await trio.lowlevel.checkpoint()
         finally:
+            for started in self._started:
+                started.end()
             while True:
                 try:
                     command = self._commands.receive_nowait()
                 except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
                     break
                 if isinstance(command, Updates):
-                    command.batch.release()
+                    _Started(command).end()
                 elif isinstance(command, PeerDown) and self.sessions.pop(command.member, None) is not None:
                     self._tell_observers(command)
             self.held.clear()
@@ -359,7 +383,7 @@ class Forwarder:
             return self._commands.receive_nowait()
         except trio.WouldBlock:
             pass
-        if self._can_work:
+        if self._can_work or self._started:
             return None
         deadline = min(
             min((each.until for each in self._gathering.values()), default=inf),
@@ -383,23 +407,24 @@ class Forwarder:
             self._refresh(command.member, command.message)
         self._can_work = True
 
-    async def _handle_updates(self, member: Member, batch: Batch) -> None:
-        """Handle the UPDATEs of one read, in slices: others have their turn between."""
+    def _next_slice(self) -> int:
+        """Handle a slice of the UPDATEs of whoever's turn it is; returns how many."""
+        started = self._started.popleft()
+        command, first = started.command, started.position
+        last = min(len(command.batch.offsets), first + SLICE_MESSAGES)
+        whole = last - first == len(command.batch.offsets)
+        batch = command.batch if whole else command.batch.split(first, last)
         try:
-            count = len(batch.offsets)
-            if count <= SLICE_MESSAGES:
-                self._slice(member, batch)
-                return
-            for first in range(0, count, SLICE_MESSAGES):
-                if first:
-                    await trio.lowlevel.checkpoint()
-                part = batch.split(first, min(count, first + SLICE_MESSAGES))
-                try:
-                    self._slice(member, part)
-                finally:
-                    part.release()
+            self._slice(command.member, batch)
         finally:
-            batch.release()
+            if not whole:
+                batch.release()
+            if last < len(command.batch.offsets):
+                started.position = last
+                self._started.append(started)
+            else:
+                started.end()
+        return last - first
 
     def _slice(self, member: Member, batch: Batch) -> None:
         """Handle UPDATEs without a break. The batch stays the caller's."""
