@@ -22,7 +22,7 @@ from bench.workloads import WORKLOADS, Case, Selection, cases, estimate, first_p
 FIRST_PORT = 20100
 PORTS = 8000
 QUICK = ("load", "paths", "join", "churn", "leave")
-ONCE_SECONDS = 30.0
+ONCE_SECONDS = 20.0
 """A run that is estimated to take longer is done once."""
 TABLES = ROOT / "bench" / "build" / "tables"
 
@@ -45,13 +45,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--daemons", nargs="+", choices=DAEMONS, metavar="NAME", help=", ".join(DAEMONS))
     parser.add_argument("--receivers", type=int, nargs="+", help="of the workload load; 1 10 50, or up to 200 if full")
     parser.add_argument("--prefixes", type=int, nargs="+", help="of the workload load; 200000, also 1000000 if full")
-    parser.add_argument("--runs", type=int, default=3, help="of each case; those of more than half a minute once")
+    parser.add_argument("--runs", type=int, default=3, help="of each case; those of more than 20 seconds once")
     parser.add_argument("--limit", type=float, help="seconds a run may take: 100, or 900 if full")
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "out", help="the folder of results and report")
     parser.add_argument("--resume", action="store_true", help="keep what was measured with the same versions")
     parser.add_argument("--report-only", action="store_true", help="write the report from what was measured")
     parser.add_argument("--plan", action="store_true", help="say what would be run, and how long it would take")
     found = parser.parse_args(arguments)
+    found.everywhere = found.full or bool(found.daemons)
     found.workloads = found.workloads or (WORKLOADS if found.full else QUICK)
     found.daemons = found.daemons or list(DAEMONS)
     found.receivers = found.receivers or ([1, 4, 10, 50, 100, 200] if found.full else [1, 10, 50])
@@ -63,7 +64,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def plan(arguments: argparse.Namespace, fingerprints: dict[str, str], results: Results) -> list[Plan]:
     """All runs in their order, daemons alternating; what is there already or cannot be is left out, and noted why."""
     names = [name for name in arguments.daemons if fingerprints[name]]
-    selection = Selection(arguments.workloads, arguments.receivers, arguments.prefixes, names, arguments.full)
+    selection = Selection(arguments.workloads, arguments.receivers, arguments.prefixes, names, arguments.everywhere)
     found = []
     for case, daemons in cases(selection):
         able = []

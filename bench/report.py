@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,11 @@ def _receiver_table(found: Sequence[Median]) -> list[str]:
     return ["One more receiver costs:", "", *_table(["prefixes", "daemon", "CPU ms", "memory KiB"], lines)]
 
 
+def _errors(model: Model) -> str:
+    percents = [100 * abs(each) for each in model.errors]
+    return f"median {statistics.median(percents):.0f} %, at most {max(percents):.0f} %, {len(percents)} samples"
+
+
 def _model_text(models: dict[str, Model]) -> list[str]:
     if not models:
         return []
@@ -192,12 +198,7 @@ def _model_text(models: dict[str, Model]) -> list[str]:
         "",
     ]
     rows = [
-        [
-            daemon,
-            *(f"{1e6 * constant:.3g}" for constant in model.constants),
-            f"{100 * max(map(abs, model.errors)):.0f} % at most, {len(model.errors)} samples",
-        ]
-        for daemon, model in models.items()
+        [name, *(f"{1e6 * each:.3g}" for each in model.constants), _errors(model)] for name, model in models.items()
     ]
     lines += _table(["daemon", *(f"a {name}" for name in COLUMNS), "errors"], rows)
     for daemon, model in models.items():

@@ -187,4 +187,4 @@ def estimate(case: Case, kind: type[Daemon]) -> float:
     moved = case.prefixes * case.senders * (each + copy * receivers)
     if case.workload == "leave":
         moved *= 2
-    return 3.5 + moved + (CHURN_SECONDS + 1 if case.rate else 0)
+    return 2.5 + moved + (CHURN_SECONDS + 1 if case.rate else 0)

@@ -40,6 +40,11 @@ def test_a_daemon_that_is_not_there_is_left_out(tmp_path: Path) -> None:
     assert [daemon for _, daemon, _ in found] == ["trio-bgp", "trio-bgp compiled"]
 
 
+def test_daemons_that_are_named_run_all_that_is_asked_for(tmp_path: Path) -> None:
+    """Also those that the quick benchmark has in few workloads."""
+    assert planned(tmp_path, "--workloads", "leave", "--runs", "1", "--daemons", "FRR") == [("leave", "FRR", 0)]
+
+
 def test_why_something_is_not_run_is_kept(tmp_path: Path) -> None:
     """What would take too long, and what a daemon cannot do."""
     planned(tmp_path, "--workloads", "load", "leave", "--receivers", "50", "--daemons", "GoBGP", "copier")
