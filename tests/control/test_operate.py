@@ -170,6 +170,7 @@ async def test_endpoints_tell_what_there_is(tmp_path: Path) -> None:
         (group,) = await daemon.json("/v1/groups")
         assert group["members"] == ["as65001", "as65002"]
         assert (await daemon.json("/v1/memory"))["prefixes"] == {"ipv4-unicast": 2}
+        assert (await daemon.json("/v1/routes?family=ipv4&count=true")) == {"prefixes": 2, "paths": 3}
         lines = (await daemon.get("/v1/routes?to=as65001"))[1].splitlines()
         assert [json.loads(line)["prefix"] for line in lines] == ["10.0.0.0/8"]
         found = await daemon.json("/v1/explain?prefix=10.1.0.0/16&to=as65001")

@@ -22,6 +22,8 @@ from trio_bgp.wire.numbers import (
 __all__ = ["attributes_in_words", "extended_in_words", "find_family", "parse_prefix", "route_in_words"]
 
 
+SHORT_NAMES: Final = {"ipv4": "ipv4-unicast", "ipv6": "ipv6-unicast", "evpn": "l2vpn-evpn"}
+"""Families as operators call them."""
 EXTENDED: Final = {2: "rt", 3: "ro"}
 """Route target and route origin: sub-types that several types have."""
 
@@ -32,6 +34,7 @@ def find_family(name: str) -> Family:
     Raises:
         ValueError: there is none of that name.
     """
+    name = SHORT_NAMES.get(name, name)
     if name not in FAMILIES:
         raise ValueError(f"{name!r} is no address family; there are {', '.join(FAMILIES)}")
     return FAMILIES[name]

@@ -31,6 +31,8 @@ SLICE: Final = 4000
 """Prefixes looked at between two checkpoints, about two milliseconds."""
 PEER_SLICE: Final = 100
 """Peers told between two checkpoints."""
+CHOICE_WORK: Final = 5
+"""What choosing among the paths to a prefix costs, in prefixes looked at."""
 PATH_WORK: Final = 40
 """What telling a path costs, in prefixes looked at."""
 
@@ -249,6 +251,7 @@ class Snapshot:
                 work += 1
                 entry = None if nlri is None else table.routes.get(nlri)
                 if nlri is not None and entry is not None:
+                    work += CHOICE_WORK
                     for path, first in _choose(family, entry, wanted, member, group):
                         batch.append((family, nlri, path, first, group))
                         work += PATH_WORK
