@@ -36,17 +36,17 @@ run: $(STAMP)
 	$(BIN)/trio-bgp demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not interop and not simulation"
+	$(BIN)/python -m pytest -q -n auto -m "not interop and not simulation"
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not interop and not simulation" --cov --cov-report=term:skip-covered --cov-fail-under=90
-	$(BIN)/python -m pytest -q -m simulation
+	$(BIN)/python -m pytest -q -n auto -m "not interop and not simulation" --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -q -n auto -m simulation
 
 simulate: $(STAMP)
-	$(BIN)/python -m pytest -q -m simulation
+	$(BIN)/python -m pytest -q -n auto -m simulation
 
 soak: $(STAMP)
 	$(BIN)/python -m tests.simulation $(SEED) --seconds $(SECONDS)
