@@ -1,5 +1,6 @@
 """What one peer does on purpose, or by a fault, costs that peer alone: its own time, memory and session."""
 
+import contextlib
 import gc
 import logging
 from collections.abc import Callable, Sequence
@@ -349,6 +350,34 @@ async def test_a_refresh_that_waits_for_a_slow_reader_costs_no_time(autojump_clo
         await trio.sleep(60)
         assert len(slow.table) == 4000
         assert not slow.closed.is_set()
+
+
+@pytest.mark.parametrize(("octets", "stays"), [(1, False), (30, True)], ids=["one", "thirty"])
+async def test_an_octet_a_second_is_no_progress(octets: int, stays: bool, autojump_clock: MockClock) -> None:
+    """FSM-16 (RFC 9687): who takes no whole message in the send hold time is let go; who is merely slow is not."""
+    settings = [peer_settings(number, hold_time=9, queue_limit=20_000) for number in (1, 2, 3)]
+    async with lab(*settings) as the_lab:
+        one, two = [await the_lab.join(number, hold_time=9, keepalives=True) for number in (1, 2)]
+        slow = await the_lab.join(3, hold_time=9, keepalives=True, window=200)
+        slow.freeze()
+
+        async def sip() -> None:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                while await slow.stream.receive_some(octets):  # noqa: ASYNC110 (it is the slowness that matters)
+                    await trio.sleep(1)
+
+        # The read that was under way when it froze ends first.
+        await large_table(one, 100)
+        await the_lab.settle()
+        the_lab.nursery.start_soon(sip)
+        for around in range(20):
+            await large_table(one, 1000 if around % 2 else 990)
+            await trio.sleep(30)
+        names = {member.name for member in the_lab.speaker.forwarder.members}
+        assert ("p3" in names) is stays
+        assert {"p1", "p2"} <= names
+        assert len(two.table) == 1000
+        await slow.cut()
 
 
 async def test_thousands_of_paths_to_one_prefix(autojump_clock: MockClock) -> None:

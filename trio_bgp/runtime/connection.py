@@ -31,7 +31,7 @@ from trio_bgp.session.events import (
 from trio_bgp.session.fsm import Session, State
 from trio_bgp.wire.header import HEADER_LENGTH
 from trio_bgp.wire.notification import Notification, NotificationError, decode_notification, encode_notification
-from trio_bgp.wire.numbers import CeaseSubcode, ErrorCode, MessageType
+from trio_bgp.wire.numbers import MAXIMUM_MESSAGE_LENGTH, CeaseSubcode, ErrorCode, MessageType
 from trio_bgp.wire.open import decode_open
 from trio_bgp.wire.route_refresh import decode_route_refresh
 
@@ -321,7 +321,8 @@ class Connection:
             if self._ended.is_set():
                 await trio.sleep_forever()
             now = trio.current_time()
-            if self.transport.octets_sent != sent or not self.outbound.queued:
+            # A whole message counts (RFC 9687), not an octet now and then: a peer could live on that for ever.
+            if self.transport.octets_sent - sent >= MAXIMUM_MESSAGE_LENGTH or not self.outbound.queued:
                 sent = self.transport.octets_sent
                 self.session.sent(now)
             for event in self.session.timers_due(now):
