@@ -10,7 +10,7 @@ from typing import Any
 from bench.daemons import Daemon
 from bench.generator import Generator
 from bench.table import Table
-from bench.workloads import CHURN_SECONDS, JOINERS, Case, first_phase
+from bench.workloads import JOINERS, Case, first_phase
 
 __all__ = ["measure"]
 
@@ -84,6 +84,6 @@ def _phases(case: Case, daemon: Daemon, generator: Generator, table: Table) -> I
         yield phase("join 1", f"join 1 plain {best}")
         yield phase(f"join {JOINERS}", f"join {JOINERS} plain {best}")
     if case.rate:
-        yield phase("churn", f"churn 0 {case.rate} {CHURN_SECONDS} {case.frozen}")
+        yield phase("churn", f"churn 0 {case.rate} {case.seconds} {case.frozen}")
     if case.workload == "leave":
         yield phase("leave", "leave 0 -1")

@@ -35,6 +35,7 @@ __all__ = [
 WORKLOADS = ("load", "paths", "join", "churn", "leave", "real", "mixed", "frozen", "growth")
 JOINERS = 50
 CHURN_RATE, CHURN_SECONDS = 2000, 10.0
+FROZEN_SECONDS = 60.0
 FROZEN_RATE = 1000
 SMALL = 20_000
 OURS = ("trio-bgp", "trio-bgp compiled")
@@ -62,6 +63,11 @@ class Case:
     variant: str = ""
     frozen: int = 0
     rate: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long UPDATEs come at `rate`."""
+        return FROZEN_SECONDS if self.workload == "frozen" else CHURN_SECONDS
 
     @property
     def prefixes(self) -> int:
@@ -187,4 +193,4 @@ def estimate(case: Case, kind: type[Daemon]) -> float:
     moved = case.prefixes * case.senders * (each + copy * receivers)
     if case.workload == "leave":
         moved *= 2
-    return 2.5 + moved + (CHURN_SECONDS + 1 if case.rate else 0)
+    return 2.5 + moved + (case.seconds + 1 if case.rate else 0)

@@ -5,7 +5,7 @@ import trio
 from tests.harness import decoder
 from tests.harness.decoder import V4
 from tests.harness.lab import lab, peer_settings
-from trio_bgp.runtime.forwarder import EndOfRib, PeerDown, PeerUp
+from trio_bgp.runtime.commands import EndOfRib, PeerDown, PeerUp
 from trio_bgp.wire.numbers import IPV4_UNICAST
 
 

@@ -12,8 +12,9 @@ import trio.testing
 from trio.testing import MockClock
 
 from trio_bgp.passthrough.pool import BufferPool
+from trio_bgp.runtime.commands import Command, PeerDown, PeerUp, Refresh, Updates
 from trio_bgp.runtime.connection import Connection
-from trio_bgp.runtime.forwarder import Command, Forwarder, PeerDown, PeerUp, Refresh, Updates
+from trio_bgp.runtime.forwarder import Forwarder
 from trio_bgp.runtime.peer import Peer
 from trio_bgp.runtime.reader import Batch
 from trio_bgp.runtime.transport import StreamTransport, Transport

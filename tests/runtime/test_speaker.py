@@ -12,7 +12,8 @@ import trio.testing
 from trio.testing import MockClock
 
 from trio_bgp.passthrough.pool import BufferPool
-from trio_bgp.runtime.forwarder import Command, Forwarder
+from trio_bgp.runtime.commands import Command
+from trio_bgp.runtime.forwarder import Forwarder
 from trio_bgp.runtime.peer import Peer
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.runtime.transport import StreamTransport, Transport

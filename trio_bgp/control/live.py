@@ -16,7 +16,7 @@ from starlette.routing import Route
 from trio_bgp.control.answer import Refused, Streamed, line_by_line, selection
 from trio_bgp.control.routes import attributes_in_words
 from trio_bgp.control.snapshot import Snapshot
-from trio_bgp.runtime.forwarder import Observer
+from trio_bgp.runtime.commands import Observer
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.wire.attributes import AttributeContext, parse_attributes
 from trio_bgp.wire.nlri import format_nlri, split_nlri

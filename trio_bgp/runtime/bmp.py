@@ -21,7 +21,8 @@ from trio_bgp.passthrough.monitored import Told, adj_rib_in, best_paths, dump, l
 from trio_bgp.passthrough.repack import Part
 from trio_bgp.rib.path import Source
 from trio_bgp.rib.table import Changes
-from trio_bgp.runtime.forwarder import EndOfRib, Forwarder, Handshake, PeerDown, PeerUp
+from trio_bgp.runtime.commands import EndOfRib, Handshake, PeerDown, PeerUp
+from trio_bgp.runtime.forwarder import Forwarder
 from trio_bgp.runtime.outbound import Tap
 from trio_bgp.runtime.station import ConnectStation, Station, connect_station
 from trio_bgp.session.events import Close

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_bgp.passthrough.group import Member
-from trio_bgp.runtime.forwarder import Forwarder, Handshake, PeerDown, PeerUp, Refresh, Updates
+from trio_bgp.runtime.commands import Handshake, PeerDown, PeerUp, Refresh, Updates
+from trio_bgp.runtime.forwarder import Forwarder
 from trio_bgp.runtime.outbound import Outbound
 from trio_bgp.runtime.reader import Batch, MessageReader
 from trio_bgp.runtime.transport import Transport, TransportClosed
