@@ -18,12 +18,13 @@ from trio_bgp.passthrough.group import Group, Member, refusal
 from trio_bgp.passthrough.ingress import Ingress, long_lived_stale
 from trio_bgp.passthrough.mask import CapabilityMask
 from trio_bgp.passthrough.message import PassthroughMessage
+from trio_bgp.passthrough.prefix_limits import drops, exceeded, within_limit
 from trio_bgp.passthrough.repack import Part, Withheld
 from trio_bgp.rib.decision import candidates
 from trio_bgp.rib.export import Told, compare
 from trio_bgp.rib.path import Lane, Path, PathIdentifiers, PathStore, Source
 from trio_bgp.rib.table import Changes, Table
-from trio_bgp.settings import MaxPrefixesAction, Role, SpeakerSettings
+from trio_bgp.settings import Role, SpeakerSettings
 from trio_bgp.wire.attributes import AttributeContext, parse_attributes
 from trio_bgp.wire.nlri import split_prefixes
 from trio_bgp.wire.notification import Notification, NotificationError
@@ -33,9 +34,6 @@ from trio_bgp.wire.numbers import (
     CeaseSubcode,
     ErrorCode,
     Family,
-    afi_of,
-    family_name,
-    safi_of,
 )
 
 __all__ = ["ForwardCounters", "RouteServer"]
@@ -155,7 +153,7 @@ class RouteServer:
         egress.begin(member.source, slab)
         # While some of its routes are stale, or may be too many, or somebody is told of changes, each message is looked
         # at as a whole.
-        plain = ingress.plain_ipv4 and not member.source.stale and not _drops(member) and self.on_change is None
+        plain = ingress.plain_ipv4 and not member.source.stale and not drops(member) and self.on_change is None
         bounds = [*offsets, message.end]
         index = 0
         try:
@@ -175,7 +173,9 @@ class RouteServer:
         if len(member.source.lanes) > member.lane_limit:
             self.identifiers.release_unused(member.source)
             member.lane_limit = max(member.lane_limit, 2 * len(member.source.lanes))
-        self._check_limits(member)
+        found = exceeded(member, self._report)
+        if found is not None:
+            self._fail(member, *found)
 
     def recover(self, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
         """An exception ended `updates`: its session ends, and nobody is left believing what is not so.
@@ -383,8 +383,8 @@ class RouteServer:
         clean = received.clean
         for part in received.parts:
             table = self.table(part.family)
-            if part.path is not None and _drops(member):
-                wanted = self._within_limit(member, part)
+            if part.path is not None and drops(member):
+                wanted = within_limit(table, member, part, self._report)
                 if wanted is not part:
                     clean = False
                     part = wanted
@@ -497,50 +497,6 @@ class RouteServer:
         else:
             self.egress.send((Part(part.family, part.path, wanted, part.lane),), scope=scope, excluded=excluded)
 
-    def _within_limit(self, member: Member, part: Part) -> Part:
-        """The part without new prefixes that exceed the limit; the same object if there are none."""
-        limit = member.settings.max_prefixes or 0
-        room = limit - member.source.prefixes.get(part.family, 0)
-        if len(part.nlris) <= room or part.lane is None:
-            return part
-        known = set(self.table(part.family).lanes_of(member.source, part.nlris).get(part.lane, ()))
-        wanted = []
-        for nlri in part.nlris:
-            if nlri not in known:
-                if room <= 0:
-                    continue
-                room -= 1
-            wanted.append(nlri)
-        if len(wanted) == len(part.nlris):
-            return part
-        self._note_over_limit(member, part.family, "further ones are not taken")
-        if not wanted and part.path is not None and not part.path.uses:
-            self.table(part.family).forget(part.path)
-        return part._replace(nlris=wanted)
-
-    def _note_over_limit(self, member: Member, family: Family, what: str) -> None:
-        if family not in member.over_limit:
-            member.over_limit.add(family)
-            limit = member.settings.max_prefixes
-            self._report(member, f"more than {limit} prefixes of {family_name(family)}: {what}", b"")
-
-    def _check_limits(self, member: Member) -> None:
-        limit = member.settings.max_prefixes
-        if limit is None:
-            return
-        action = member.settings.max_prefixes_action
-        for family, count in member.source.prefixes.items():
-            if count > limit:
-                if action is MaxPrefixesAction.WARN:
-                    self._note_over_limit(member, family, "that is allowed")
-                    continue
-                if action is MaxPrefixesAction.DROP:
-                    continue
-                data = afi_of(family).to_bytes(2, "big") + bytes([safi_of(family)]) + limit.to_bytes(4, "big")
-                notification = Notification(ErrorCode.CEASE, CeaseSubcode.MAXIMUM_NUMBER_OF_PREFIXES_REACHED, data)
-                self._fail(member, notification, f"{count} prefixes, the limit is {limit}")
-                return
-
     def _fail(self, member: Member, notification: Notification, reason: str) -> None:
         member.failed = True
         member.reset(notification, reason)
@@ -550,12 +506,6 @@ class RouteServer:
         kind = refusal(cause)
         member.refused[kind] = member.refused.get(kind, 0) + 1
         self._report(member, cause, octets)
-
-
-def _drops(member: Member) -> bool:
-    """Whether prefixes above the limit are not taken."""
-    settings = member.settings
-    return settings.max_prefixes is not None and settings.max_prefixes_action is MaxPrefixesAction.DROP
 
 
 def _renew(source: Source, parts: Sequence[Part]) -> None:
