@@ -8,7 +8,6 @@ held back (`Cork`); then it goes to the connection at once if the write task has
 does not take goes through the channel.
 """
 
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -17,7 +16,7 @@ import trio
 
 from trio_bgp.passthrough.group import OutboundQueue
 from trio_bgp.passthrough.message import PassthroughMessage
-from trio_bgp.runtime.transport import Transport, TransportClosed
+from trio_bgp.runtime.transport import Transport
 
 __all__ = ["Cork", "Outbound", "Tap"]
 
@@ -128,8 +127,7 @@ class Outbound:
         sent = 0
         self._last_lag = 0.0
         if self._idle:
-            with contextlib.suppress(TransportClosed):  # the write task will find the same
-                sent = self._transport.send_now([item.octets for item in held])
+            sent = self._transport.send_now([item.octets for item in held])
         whole = 0
         for item in held:
             if len(item) > sent:
@@ -142,6 +140,7 @@ class Outbound:
         for item in held[whole:]:
             if self._closed:
                 self.queued -= len(item)
+                self.waiting -= 1
                 item.release()
             else:
                 self._pass_to_task(item)

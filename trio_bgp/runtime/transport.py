@@ -61,10 +61,7 @@ class Transport(ABC):
         """Write as much of the chunks as the system takes without waiting; only while no `send` is under way.
 
         Returns:
-            octets written; 0 where a connection cannot do that.
-
-        Raises:
-            TransportClosed: the connection broke.
+            octets written; 0 where a connection cannot do that, or is broken, which is for `send` to say.
         """
         return 0
 
@@ -133,10 +130,8 @@ class SocketTransport(Transport):
         """See `Transport.send_now`."""
         try:
             sent = self.socket.send(chunks[0]) if len(chunks) == 1 else self.socket.sendmsg(chunks[:MAXIMUM_CHUNKS])
-        except BlockingIOError:
+        except OSError:
             return 0
-        except OSError as error:
-            raise _closed(error) from None
         self.octets_sent += sent
         return sent
 
