@@ -151,8 +151,13 @@ class Forwarder:
                 self.inbox.send_nowait(Wake())
 
     def _uncork(self) -> None:
-        """Send what was put since the cork was set; who waited for room may have it now."""
-        if self.cork.flush() and self._telling.waiting:
+        """Send what was put since the cork was set; who waited for room may have it now.
+
+        Not in the middle of a read that is the only one: what it means for a receiver is one write, as it was one read.
+        """
+        if len(self._started) == 1 and self._started[0].position:
+            self.cork.active = False
+        elif self.cork.flush() and self._telling.waiting:
             self._can_work = True
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -164,14 +169,14 @@ class Forwarder:
             handled = 0
             while True:
                 command = await self._next_command()
-                if isinstance(command, Updates):
-                    self._started.append(_Started(command))
-                if self._started:
-                    handled += self._next_slice()
                 self.cork.active = True
                 try:
-                    if command is not None and not isinstance(command, Updates):
+                    if isinstance(command, Updates):
+                        self._started.append(_Started(command))
+                    elif command is not None:
                         self._handle(command)
+                    if self._started:
+                        handled += self._next_slice()
                     worked = self._work()
                 finally:
                     self._uncork()
@@ -241,7 +246,6 @@ class Forwarder:
 
     def _slice(self, member: Member, batch: Batch) -> None:
         """Handle UPDATEs without a break. The batch stays the caller's."""
-        self.cork.active = True
         try:
             if self.observers:
                 self._observe(member, batch)
@@ -254,8 +258,6 @@ class Forwarder:
             octets = bytes(batch.message.octets[: 4 * LOGGED_OCTETS]).hex()
             logger.exception("update.crashed name=%s octets=%s", member.name, octets)
             self.server.recover(member, batch.message, batch.offsets)
-        finally:
-            self._uncork()
         self._can_work = True
 
     def forward(self, number: int, to: Iterable[str] | None = None) -> None:

@@ -92,8 +92,8 @@ class Outbound:
         if item.__class__ is bytes:
             # A session's own messages come from any task, and nothing put before them may be left behind.
             self.flush()
-        elif self._cork is not None and self._cork.active and (self._idle or self._held):
-            if not self._held:
+        elif self._held or (self._cork is not None and self._cork.active and self._idle):
+            if not self._held and self._cork is not None:
                 self._cork.outbounds.append(self)
             self._held.append(item)  # type: ignore[arg-type]
             return
@@ -101,7 +101,8 @@ class Outbound:
 
     def put_all(self, items: Sequence[PassthroughMessage]) -> None:
         """`put` each, in order."""
-        if self._closed or self._cork is None or not self._cork.active or not (self._idle or self._held):
+        corked = self._cork is not None and self._cork.active and self._idle
+        if self._closed or not (self._held or corked):
             for item in items:
                 self.put(item)
             return
@@ -109,7 +110,7 @@ class Outbound:
         self.queued += size
         self.octets_put += size
         self.waiting += len(items)
-        if not self._held:
+        if not self._held and self._cork is not None:
             self._cork.outbounds.append(self)
         self._held += items
 
