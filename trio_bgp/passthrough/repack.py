@@ -110,15 +110,18 @@ def announcement(
     if identifier:
         nlris = [identifier + nlri for nlri in nlris]
 
+    try:
+        if next_hop is None:
+            return update.pack_ipv4_announcement(octets, nlris, maximum), ()
+        return update.pack_mp_announcement(octets, family, next_hop, nlris, maximum), ()
+    except ValueError:
+        pass
+
     def pack(nlris: Sequence[bytes]) -> list[bytes]:
         if next_hop is None:
             return update.pack_ipv4_announcement(octets, nlris, maximum)
         return update.pack_mp_announcement(octets, family, next_hop, nlris, maximum)
 
-    try:
-        return pack(nlris), ()
-    except ValueError:
-        pass
     # What does not fit is decided by its length alone: the shorter ones must not go with it.
     longest = 0
     for size in sorted({len(nlri) for nlri in nlris}):

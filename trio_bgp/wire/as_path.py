@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from trio_bgp.wire.numbers import AS_TRANS, SegmentType
 
@@ -20,6 +21,9 @@ Segment = tuple[int, tuple[int, ...]]
 """Segment type and AS numbers, in order."""
 _PLAIN = (SegmentType.AS_SET, SegmentType.AS_SEQUENCE)
 """What is no segment of a confederation."""
+
+
+_AS_SEQUENCE: Final = int(SegmentType.AS_SEQUENCE)
 
 
 def decode_as_path(value: bytes, *, asn4: bool) -> list[Segment]:
@@ -102,7 +106,7 @@ def two_octet_paths(value: bytes) -> tuple[bytes, bytes | None]:
     Raises:
         ValueError: as `decode_as_path`.
     """
-    if len(value) > 2 and value[0] == SegmentType.AS_SEQUENCE and len(value) == 2 + 4 * value[1]:
+    if len(value) > 2 and value[0] == _AS_SEQUENCE and len(value) == 2 + 4 * value[1]:
         # Nearly all paths are one sequence: no segment is taken apart.
         count = value[1]
         wide = struct.unpack(f">{count}I", value[2:])

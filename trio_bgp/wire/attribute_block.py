@@ -4,6 +4,7 @@ The blocks given here were judged before (`trio_bgp.wire.attributes`): lengths f
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from trio_bgp.wire.as_path import decode_as_path, encode_as_path, merge_as4_path, two_octet_paths
 from trio_bgp.wire.numbers import AS_TRANS, FLAG_EXTENDED_LENGTH, FLAG_OPTIONAL, FLAG_TRANSITIVE, AttributeType
@@ -13,6 +14,10 @@ __all__ = ["add_community", "encode_attribute", "narrow", "walk", "widen", "with
 _OPTIONAL_TRANSITIVE = FLAG_OPTIONAL | FLAG_TRANSITIVE
 LONGEST_AS_PATH = 0xFFFF - 6
 """Octets of an AS_PATH that can still be given a segment of one AS in front."""
+
+
+_AS_PATH: Final = int(AttributeType.AS_PATH)
+_AGGREGATOR: Final = int(AttributeType.AGGREGATOR)
 
 
 def encode_attribute(flags: int, kind: int, value: bytes) -> bytes:
@@ -69,23 +74,33 @@ def narrow(octets: bytes) -> bytes:
     """
     pieces: list[bytes] = []
     added: list[bytes] = []
+    kept = 0  # what is before has been written
     position = 0
-    for flags, kind, start, end in walk(octets):
-        if kind == AttributeType.AS_PATH:
+    size = len(octets)
+    while position < size:
+        flags, kind = octets[position], octets[position + 1]
+        if flags & FLAG_EXTENDED_LENGTH:
+            start = position + 4
+            end = start + (octets[position + 2] << 8 | octets[position + 3])
+        else:
+            start = position + 3
+            end = start + octets[position + 2]
+        if kind == _AS_PATH:
             old, new = two_octet_paths(octets[start:end])
-            pieces.append(encode_attribute(flags, kind, old))
+            pieces += (octets[kept:position], encode_attribute(flags, kind, old))
+            kept = end
             if new is not None:
                 added.append(encode_attribute(_OPTIONAL_TRANSITIVE, AttributeType.AS4_PATH, new))
-        elif kind == AttributeType.AGGREGATOR:
+        elif kind == _AGGREGATOR:
             asn = int.from_bytes(octets[start : start + 4], "big")
             if asn > 0xFFFF:
                 added.append(encode_attribute(_OPTIONAL_TRANSITIVE, AttributeType.AS4_AGGREGATOR, octets[start:end]))
                 asn = AS_TRANS
-            pieces.append(encode_attribute(flags, kind, asn.to_bytes(2, "big") + octets[start + 4 : end]))
-        else:
-            pieces.append(octets[position:end])
+            value = asn.to_bytes(2, "big") + octets[start + 4 : end]
+            pieces += (octets[kept:position], encode_attribute(flags, kind, value))
+            kept = end
         position = end
-    return b"".join(pieces + added)
+    return b"".join((*pieces, octets[kept:], *added))
 
 
 def widen(octets: bytes) -> bytes:
