@@ -540,6 +540,18 @@ idle-hold-time-after-reset = 1
         """Ask."""
         return self.ask(need("gobgp"), "-u", self.address, "-p", "50051", *arguments)
 
+    def adjacent(self, direction: str, family: str) -> dict[str, Any]:
+        """What it told the route server (`adj-out`) or heard from it (`adj-in`): its paths by prefix.
+
+        A path that it is about to send or has just withdrawn is shown without attributes: it does not count.
+        """
+        text = self.gobgp("neighbor", RS_ADDRESS, direction, "-a", family, "-j")
+        found: dict[str, Any] = {}
+        for prefix, paths in (json.loads(text) if text.strip().startswith("{") else {}).items():
+            if whole := [path for path in paths if path["attrs"]]:
+                found[prefix] = whole
+        return found
+
     def announce(self, prefix: str, *, med: int = 7, communities: tuple[str, ...] = ()) -> None:
         """Originate a route."""
         arguments = ["global", "rib", "add", prefix, "nexthop", self.next_hop(prefix), "origin", "igp", "med", str(med)]
@@ -553,9 +565,8 @@ idle-hold-time-after-reset = 1
 
     def routes(self, version: int) -> dict[str, Route]:
         """What it learned by BGP."""
-        text = self.gobgp("neighbor", RS_ADDRESS, "adj-in", "-a", f"ipv{version}", "-j")
         found = {}
-        for prefix, paths in (json.loads(text) if text.strip().startswith("{") else {}).items():
+        for prefix, paths in self.adjacent("adj-in", f"ipv{version}").items():
             by_type: dict[int, Any] = {each["type"]: each for each in paths[0]["attrs"]}
             segments = by_type[2].get("as_paths", [])
             hop = by_type[3]["nexthop"] if 3 in by_type else by_type[14]["nexthop"]
@@ -637,14 +648,17 @@ match to any set {{ nexthop no-modify }}
     def announce(self, prefix: str, *, med: int = 7, communities: tuple[str, ...] = ()) -> None:
         """Originate a route."""
         self.networks[prefix] = (med, communities)
-        self.write()
-        self.bgpctl("reload")
+        self.reload()
 
     def withdraw(self, prefix: str) -> None:
         """Withdraw it again."""
         del self.networks[prefix]
+        self.reload()
+
+    def reload(self) -> None:
+        """Have it read the configuration; it refuses, with exit status 0, while the last reload is still running."""
         self.write()
-        self.bgpctl("reload")
+        wait_for(lambda: self.bgpctl("reload"), lambda text: "request processed" in text)
 
     def routes(self, version: int) -> dict[str, Route]:
         """What it learned by BGP."""

@@ -48,9 +48,8 @@ def of_frr(daemon: Daemon, prefix: str) -> Paths:
 def of_gobgp(daemon: Daemon, prefix: str) -> Paths:
     """What a GoBGP has learned of a prefix."""
     assert isinstance(daemon, GoBgp)
-    text = daemon.gobgp("neighbor", RS_ADDRESS, "adj-in", "-a", "ipv6" if ":" in prefix else "ipv4", "-j")
     found = []
-    for path in (json.loads(text) if text.strip().startswith("{") else {}).get(prefix, []):
+    for path in daemon.adjacent("adj-in", "ipv6" if ":" in prefix else "ipv4").get(prefix, []):
         by_type = {each["type"]: each for each in path["attrs"]}
         numbers = [str(number) for segment in by_type[2].get("as_paths", []) for number in segment["asns"]]
         found.append((" ".join(numbers), by_type[3]["nexthop"]))

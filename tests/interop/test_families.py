@@ -108,9 +108,8 @@ Held = dict[str, list[Any]]
 
 def shown(gobgp: GoBgp, direction: str, family: str) -> Held:
     """What a GoBGP has told the route server (`adj-out`) or heard from it (`adj-in`): NLRI and attributes by prefix."""
-    text = gobgp.gobgp("neighbor", RS_ADDRESS, direction, "-a", family, "-j")
     found: Held = {}
-    for prefix, paths in (json.loads(text) if text.strip().startswith("{") else {}).items():
+    for prefix, paths in gobgp.adjacent(direction, family).items():
         for path in paths:
             for each in path["attrs"]:
                 # Which other NLRI were in the same message.
