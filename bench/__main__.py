@@ -62,10 +62,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def plan(arguments: argparse.Namespace, fingerprints: dict[str, str], results: Results) -> list[Plan]:
-    """All runs in their order, daemons alternating; what is there already or cannot be is left out, and noted why."""
+    """All runs in their order; what is there already or cannot be is left out, and noted why.
+
+    Daemons alternate, and so do the cases of a workload, which are compared with each other: a while in which the
+    machine is busy is to concern all of them alike.
+    """
     names = [name for name in arguments.daemons if fingerprints[name]]
     selection = Selection(arguments.workloads, arguments.receivers, arguments.prefixes, names, arguments.everywhere)
-    found = []
+    found: dict[str, list[Plan]] = {}
     for case, daemons in cases(selection):
         able = []
         for name in daemons:
@@ -81,8 +85,8 @@ def plan(arguments: argparse.Namespace, fingerprints: dict[str, str], results: R
             for name, seconds in able:
                 if results.has(case, name, run, fingerprints[name]) or (run and seconds > ONCE_SECONDS):
                     continue
-                found.append(Plan(case, name, run, seconds))
-    return found
+                found.setdefault(case.workload, []).append(Plan(case, name, run, seconds))
+    return [each for plans in found.values() for each in sorted(plans, key=lambda each: each.run)]
 
 
 def _row(case: Case, daemon: str, run: int, fingerprint: str) -> dict[str, object]:

@@ -258,7 +258,8 @@ class Egress:
         """
         # Only what the parts have in them: groups that differ in other families share what is written.
         views = group.views
-        seen = frozenset((part.family, views[part.family].add_path) for part in parts if part.family in views)
+        families = {part.family for part in parts}
+        seen = frozenset([(family, views[family].add_path) for family in families if family in views])
         key = (seen, group.maximum, group.rules)
         written = variants.get(key)
         if written is None:

@@ -61,7 +61,8 @@ def repack(parts: Iterable[Part], maximum: int, views: Mapping[Family, View], ru
         views: says of each family whether its NLRI carry path identifiers.
         rules: how attributes are rewritten.
     """
-    messages: list[bytes] = []
+    pieces: list[bytes] = []
+    count = 0
     withheld: list[Withheld] = []
     for part in parts:
         family, path, nlris, lane = part
@@ -72,14 +73,25 @@ def repack(parts: Iterable[Part], maximum: int, views: Mapping[Family, View], ru
             if attributes is None:
                 withheld.append(Withheld(part, "next-hop"))
             else:
-                written, nlris = announcement(family, path, attributes, nlris, identifier, maximum)
-                messages += written
+                octets, next_hop = attributes
+                if next_hop is None and nlris:
+                    # IPv4 unicast in one message: nearly all there is.
+                    nlri = identifier + identifier.join(nlris)
+                    if update.EMPTY_LENGTH + len(octets) + len(nlri) <= maximum:
+                        pieces += (update.announcement_start(len(octets), len(nlri)), octets, nlri)
+                        count += 1
+                        continue
+                messages, nlris = announcement(family, path, attributes, nlris, identifier, maximum)
+                pieces += messages
+                count += len(messages)
                 if not nlris:
                     continue
                 withheld.append(Withheld(part._replace(nlris=nlris), "too-long"))
             # What the receiver may still hold of these prefixes is no longer true.
-        messages += withdrawal(family, nlris, identifier, maximum)
-    return Repacked(b"".join(messages), len(messages), tuple(withheld))
+        messages = withdrawal(family, nlris, identifier, maximum)
+        pieces += messages
+        count += len(messages)
+    return Repacked(b"".join(pieces), count, tuple(withheld))
 
 
 def announcement(

@@ -13,7 +13,7 @@ from trio_bgp.rib.path import DEFAULT_LOCAL_PREF, Path
 from trio_bgp.settings import BgpRole, NextHop, Role
 from trio_bgp.wire.as_path import prepend, without_confederations
 from trio_bgp.wire.attribute_block import add_community, encode_attribute, narrow, walk
-from trio_bgp.wire.attributes import is_recognized
+from trio_bgp.wire.attributes import RECOGNIZED
 from trio_bgp.wire.nlri import FRAMING
 from trio_bgp.wire.numbers import (
     FLAG_OPTIONAL,
@@ -35,10 +35,18 @@ Rewritten = tuple[bytes, bytes | None]
 
 GRACEFUL_SHUTDOWN: Final = b"\xff\xff\0\0"
 
-_NEVER_EXTERNAL: Final = frozenset(
-    {AttributeType.LOCAL_PREF, AttributeType.ORIGINATOR_ID, AttributeType.CLUSTER_LIST, AttributeType.AIGP}
-)
+_AS_PATH: Final = 1 << AttributeType.AS_PATH
+_NEXT_HOP: Final = 1 << AttributeType.NEXT_HOP
+_MULTI_EXIT_DISC: Final = 1 << AttributeType.MULTI_EXIT_DISC
+_LOCAL_PREF: Final = 1 << AttributeType.LOCAL_PREF
+_ORIGINATOR_ID: Final = 1 << AttributeType.ORIGINATOR_ID
+_CLUSTER_LIST: Final = 1 << AttributeType.CLUSTER_LIST
+_AIGP: Final = 1 << AttributeType.AIGP
+_NEVER_EXTERNAL: Final = _LOCAL_PREF | _ORIGINATOR_ID | _CLUSTER_LIST | _AIGP
 """Not to external peers: RFC 4271 5.1.5, RFC 4456 section 8, RFC 7311 section 3.4."""
+_USUAL_LOCAL_PREF: Final = encode_attribute(
+    FLAG_TRANSITIVE, AttributeType.LOCAL_PREF, DEFAULT_LOCAL_PREF.to_bytes(4, "big")
+)
 
 
 @attrs.frozen(cache_hash=True, kw_only=True)
@@ -59,18 +67,20 @@ class RewriteRules:
     bgp_role: BgpRole | None = None
     graceful_shutdown: bool = False
     """We are about to go: routes are marked with GRACEFUL_SHUTDOWN (RFC 8326)."""
+    internal: bool = False
+    """Computed: the session is IBGP."""
+    adds_otc: bool = False
+    """Computed: ONLY_TO_CUSTOMER is added where it is missing (RFC 9234, section 5)."""
     transparent: bool = False
     """Computed: attributes of external peers are for this receiver as they are kept (RFC 7947, section 2.2)."""
 
     def __attrs_post_init__(self) -> None:
         # No `attrs.field` with a default that depends on the others: mypyc knows none.
-        kept = self.role is Role.RS_CLIENT and self.asn4 and not self.adds_otc and not self.graceful_shutdown
+        adds_otc = self.bgp_role in (BgpRole.PROVIDER, BgpRole.PEER, BgpRole.RS)
+        kept = self.role is Role.RS_CLIENT and self.asn4 and not adds_otc and not self.graceful_shutdown
+        object.__setattr__(self, "internal", self.role.internal)
+        object.__setattr__(self, "adds_otc", adds_otc)
         object.__setattr__(self, "transparent", kept)
-
-    @property
-    def adds_otc(self) -> bool:
-        """ONLY_TO_CUSTOMER is added where it is missing (RFC 9234, section 5)."""
-        return self.bgp_role in (BgpRole.PROVIDER, BgpRole.PEER, BgpRole.RS)
 
 
 def rewritten(path: Path, family: Family, rules: RewriteRules) -> Rewritten | None:
@@ -114,7 +124,7 @@ def _rewrite(path: Path, family: Family, rules: RewriteRules, *, transparent: bo
     if rules.graceful_shutdown:
         attributes = add_community(attributes, GRACEFUL_SHUTDOWN)
     if not rules.asn4:
-        attributes = narrow(attributes)
+        attributes = narrow(attributes, path.seen)
     return attributes, next_hop
 
 
@@ -125,7 +135,7 @@ def _own_next_hop(path: Path, family: Family, rules: RewriteRules) -> bytes | No
     """Our address where the next hop is to be ours, None where the received one stays, `_IMPOSSIBLE` without one."""
     if rules.role is Role.RS_CLIENT or rules.next_hop is NextHop.UNCHANGED:
         return None
-    if rules.role.internal and not path.source.external:
+    if rules.internal and not path.source.external:
         return None  # RFC 4456, section 10: a reflector does not touch it
     if safi_of(family) not in (Safi.UNICAST, Safi.MULTICAST):
         return None  # labels belong to whoever the next hop is: ours would need labels of ours
@@ -159,65 +169,62 @@ def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | 
         rules: of the receivers.
         next_hop: the value of NEXT_HOP; None leaves it, b"" takes it away, as MP_REACH_NLRI has its own.
     """
-    internal = rules.role.internal
+    internal = rules.internal
     source = path.source
     reflect = internal and not source.external and not source.local
-    prepends = not internal
+    if internal:
+        touched = _AIGP if source.external else 0  # AIGP from outside: RFC 7311, section 3.3
+        if reflect:
+            touched |= _CLUSTER_LIST
+    else:
+        touched = _AS_PATH | _NEVER_EXTERNAL
+        if not source.local:
+            touched |= _MULTI_EXIT_DISC  # RFC 4271, section 5.1.4: not on to further neighbouring ASes
+    if next_hop is not None:
+        touched |= _NEXT_HOP
+    seen = path.seen
+    todo = seen & (touched | ~RECOGNIZED)
     pieces: list[bytes] = []
     kept_from = 0
     position = 0
-    originator = cluster = local_pref = False
-    for flags, kind, start, end in walk(octets):
-        replacement: bytes | None = None
-        if kind == AttributeType.AS_PATH:
-            if prepends:
-                # External peers' paths have no confederation in them.
-                value = octets[start:end] if source.external else without_confederations(octets[start:end])
-                replacement = encode_attribute(flags, kind, prepend(value, rules.local_as))
-        elif kind == AttributeType.NEXT_HOP:
-            if next_hop is not None:
-                replacement = encode_attribute(flags, kind, next_hop) if next_hop else b""
-                next_hop = b""
-        elif kind == AttributeType.MULTI_EXIT_DISC:
-            if not internal and not source.local:
-                replacement = b""  # RFC 4271, section 5.1.4: not on to further neighbouring ASes
-        elif kind in _NEVER_EXTERNAL:
-            if not internal or (kind == AttributeType.AIGP and source.external):
-                replacement = b""  # AIGP from outside: RFC 7311, section 3.3
-            elif kind == AttributeType.CLUSTER_LIST and reflect:
-                cluster = True
-                replacement = encode_attribute(flags, kind, rules.cluster_id.to_bytes(4, "big") + octets[start:end])
-            elif kind == AttributeType.ORIGINATOR_ID:
-                originator = True
-            elif kind == AttributeType.LOCAL_PREF:
-                local_pref = True
-        elif not is_recognized(kind):
-            if not flags & FLAG_TRANSITIVE:
-                replacement = b""  # RFC 4271, section 5: unrecognised and non-transitive
-            elif not flags & FLAG_PARTIAL:
-                replacement = encode_attribute(flags | FLAG_PARTIAL, kind, octets[start:end])
-        if replacement is not None:
+    for flags, kind, start, end in walk(octets) if todo else ():
+        bit = 1 << kind
+        if todo & bit:
+            todo ^= bit
             if position > kept_from:
                 pieces.append(octets[kept_from:position])
-            pieces.append(replacement)
             kept_from = end
+            if kind == AttributeType.AS_PATH:
+                # External peers' paths have no confederation in them.
+                value = octets[start:end] if source.external else without_confederations(octets[start:end])
+                pieces.append(encode_attribute(flags, kind, prepend(value, rules.local_as)))
+            elif kind == AttributeType.NEXT_HOP:
+                if next_hop:
+                    pieces.append(encode_attribute(flags, kind, next_hop))
+                next_hop = None
+            elif kind == AttributeType.CLUSTER_LIST and reflect:
+                value = rules.cluster_id.to_bytes(4, "big") + octets[start:end]
+                pieces.append(encode_attribute(flags, kind, value))
+            elif not bit & RECOGNIZED and flags & FLAG_TRANSITIVE:
+                # RFC 4271, section 5: those that are not transitive go no further.
+                partial = flags & FLAG_PARTIAL
+                marked = encode_attribute(flags | FLAG_PARTIAL, kind, octets[start:end])
+                pieces.append(octets[position:end] if partial else marked)
+            if not todo:
+                break
         position = end
     pieces.append(octets[kept_from:])
     if next_hop:
         pieces.append(encode_attribute(FLAG_TRANSITIVE, AttributeType.NEXT_HOP, next_hop))
-    if internal and not local_pref:
-        pieces.append(
-            encode_attribute(FLAG_TRANSITIVE, AttributeType.LOCAL_PREF, DEFAULT_LOCAL_PREF.to_bytes(4, "big"))
-        )
+    if internal and not seen & _LOCAL_PREF:
+        pieces.append(_USUAL_LOCAL_PREF)
     if reflect:
-        if not originator:
-            pieces.append(
-                encode_attribute(FLAG_OPTIONAL, AttributeType.ORIGINATOR_ID, source.bgp_identifier.to_bytes(4, "big"))
-            )
-        if not cluster:
-            pieces.append(
-                encode_attribute(FLAG_OPTIONAL, AttributeType.CLUSTER_LIST, rules.cluster_id.to_bytes(4, "big"))
-            )
+        if not seen & _ORIGINATOR_ID:
+            identifier = source.bgp_identifier.to_bytes(4, "big")
+            pieces.append(encode_attribute(FLAG_OPTIONAL, AttributeType.ORIGINATOR_ID, identifier))
+        if not seen & _CLUSTER_LIST:
+            cluster = rules.cluster_id.to_bytes(4, "big")
+            pieces.append(encode_attribute(FLAG_OPTIONAL, AttributeType.CLUSTER_LIST, cluster))
     return b"".join(pieces)
 
 

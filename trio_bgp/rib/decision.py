@@ -54,8 +54,9 @@ def make_entry(paths: Iterable[Path]) -> Entry | None:
     precedence = -1
     med_of: dict[int, int] = {}
     for path in ordered:
-        if path.precedence != precedence:
-            precedence = path.precedence
+        of_path = path.precedence
+        if of_path != precedence:
+            precedence = of_path
             med_of = {}
         if med_of.setdefault(path.neighbor_as, path.med) != path.med:
             return MedEntry(ordered)

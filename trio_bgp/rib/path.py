@@ -173,8 +173,8 @@ class Path:
         next_hop: the next-hop field of MP_REACH_NLRI; None when the route came in the UPDATE's own NLRI field.
         extra: what the NLRI carry besides their key: MPLS labels and the like (`trio_bgp.wire.nlri.KEYED`).
         audience: a bit for each class of receivers that may have it (`trio_bgp.passthrough.audience`).
+        seen: a bit for each attribute type that may be among the attributes; one without a bit is not.
         rank: preference as one number, lower is better: RFC 4271 section 9.1 without MED.
-        precedence: the part of `rank` that decides before MED does (9.1.2.2 a and b).
         neighbor_as: MED is compared only between paths with the same one.
         med: MULTI_EXIT_DISC, 0 if absent.
         uses: prefixes in the table that have this path; with the last one the path is forgotten.
@@ -190,8 +190,8 @@ class Path:
         "med",
         "neighbor_as",
         "next_hop",
-        "precedence",
         "rank",
+        "seen",
         "source",
         "uses",
         "variants",
@@ -219,6 +219,7 @@ class Path:
         self.audience = audience
         self.variants: tuple[object, ...] = ()
         self.uses = 0
+        self.seen = parsed.seen
         self.neighbor_as = parsed.neighbor_as
         self.med = parsed.med or 0
         local_pref = DEFAULT_LOCAL_PREF
@@ -227,14 +228,19 @@ class Path:
         # Most significant first; each field is as wide as its values, so that one comparison walks them all:
         # not long-lived stale (RFC 9494, section 4.3), LOCAL_PREF (higher wins), AS_PATH length, ORIGIN | EBGP before
         # IBGP, BGP Identifier, CLUSTER_LIST length (RFC 4456, section 9), peer address, path identifier.
-        self.precedence = (0xFFFFFFFF - local_pref) << 32 | parsed.as_path_length << 8 | parsed.origin
+        precedence = (0xFFFFFFFF - local_pref) << 32 | parsed.as_path_length << 8 | parsed.origin
         if stale:
-            self.precedence |= 1 << 64
-        self.rank = self.precedence << 224 | lane.rank
+            precedence |= 1 << 64
+        self.rank = precedence << 224 | lane.rank
         if not source.external:
             self.rank += len(parsed.cluster_list) // 4 << 160
             if parsed.originator_id is not None:
                 self.rank += parsed.originator_id - source.bgp_identifier << 176
+
+    @property
+    def precedence(self) -> int:
+        """The part of `rank` that decides before MED does (9.1.2.2 a and b)."""
+        return self.rank >> 224
 
     def __repr__(self) -> str:
         return f"Path({self.source.name}, {self.attributes.hex()})"

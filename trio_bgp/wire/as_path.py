@@ -13,6 +13,7 @@ __all__ = [
     "format_as_path",
     "merge_as4_path",
     "prepend",
+    "two_octet_numbers",
     "two_octet_paths",
     "without_confederations",
 ]
@@ -24,6 +25,10 @@ _PLAIN = (SegmentType.AS_SET, SegmentType.AS_SEQUENCE)
 
 
 _AS_SEQUENCE: Final = int(SegmentType.AS_SEQUENCE)
+_AS_TRANS: Final = int(AS_TRANS)
+_WIDE: Final = [struct.Struct(f">{count}I") for count in range(256)]
+_NARROW: Final = [struct.Struct(f">{count}H") for count in range(256)]
+"""So many AS numbers of four, and of two octets."""
 
 
 def decode_as_path(value: bytes, *, asn4: bool) -> list[Segment]:
@@ -93,6 +98,14 @@ def without_confederations(value: bytes) -> bytes:
     return encode_as_path([each for each in segments if each[0] in _PLAIN], asn4=True)
 
 
+def two_octet_numbers(octets: bytes, start: int, count: int) -> tuple[bytes, bool]:
+    """So many 4-octet AS numbers as 2-octet ones, `AS_TRANS` for those that do not fit; and whether all of them do."""
+    numbers = _WIDE[count].unpack_from(octets, start)
+    if max(numbers) <= 0xFFFF:
+        return _NARROW[count].pack(*numbers), True
+    return _NARROW[count].pack(*[number if number <= 0xFFFF else _AS_TRANS for number in numbers]), False
+
+
 def two_octet_paths(value: bytes) -> tuple[bytes, bytes | None]:
     """What a peer without 4-octet AS numbers is told of an AS_PATH (RFC 6793, section 4.2.2).
 
@@ -108,11 +121,8 @@ def two_octet_paths(value: bytes) -> tuple[bytes, bytes | None]:
     """
     if len(value) > 2 and value[0] == _AS_SEQUENCE and len(value) == 2 + 4 * value[1]:
         # Nearly all paths are one sequence: no segment is taken apart.
-        count = value[1]
-        wide = struct.unpack(f">{count}I", value[2:])
-        if max(wide) <= 0xFFFF:
-            return value[:2] + struct.pack(f">{count}H", *wide), None
-        return value[:2] + struct.pack(f">{count}H", *[n if n <= 0xFFFF else AS_TRANS for n in wide]), value
+        narrow, whole = two_octet_numbers(value, 2, value[1])
+        return value[:2] + narrow, None if whole else value
     segments = decode_as_path(value, asn4=True)
     old: list[Segment] = [
         (kind, tuple(number if number <= 0xFFFF else AS_TRANS for number in numbers)) for kind, numbers in segments

@@ -4,9 +4,16 @@ The blocks given here were judged before (`trio_bgp.wire.attributes`): lengths f
 """
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Final
 
-from trio_bgp.wire.as_path import decode_as_path, encode_as_path, merge_as4_path, two_octet_paths
+from trio_bgp.wire.as_path import (
+    decode_as_path,
+    encode_as_path,
+    merge_as4_path,
+    two_octet_numbers,
+    two_octet_paths,
+)
 from trio_bgp.wire.numbers import AS_TRANS, FLAG_EXTENDED_LENGTH, FLAG_OPTIONAL, FLAG_TRANSITIVE, AttributeType
 
 __all__ = ["add_community", "encode_attribute", "narrow", "walk", "widen", "without"]
@@ -18,6 +25,13 @@ LONGEST_AS_PATH = 0xFFFF - 6
 
 _AS_PATH: Final = int(AttributeType.AS_PATH)
 _AGGREGATOR: Final = int(AttributeType.AGGREGATOR)
+_WITH_AS_NUMBERS: Final = 1 << _AS_PATH | 1 << _AGGREGATOR
+_USUAL: Final = Struct(">IHBBB")
+"""How most blocks begin: ORIGIN whole, AS_PATH's flags and type, its length, its first segment's type and count."""
+_ORIGIN_IGP: Final = 0x40010100
+_ORIGIN_INCOMPLETE: Final = 0x40010102
+_AS_PATH_HEADER: Final = 0x4002
+_AS4_PATH_HEADER: Final = b"\xc0\x11"
 
 
 def encode_attribute(flags: int, kind: int, value: bytes) -> bytes:
@@ -67,17 +81,37 @@ def without(octets: bytes, attribute_type: int) -> bytes:
     return octets
 
 
-def narrow(octets: bytes) -> bytes:
+def narrow(octets: bytes, seen: int = _WITH_AS_NUMBERS) -> bytes:
     """A block with 4-octet AS numbers for a peer that knows only those of two octets (RFC 6793, section 4.2.2).
 
     AS_PATH and AGGREGATOR get `AS_TRANS` for what does not fit, and AS4_PATH and AS4_AGGREGATOR follow if needed.
+
+    Args:
+        octets: the block.
+        seen: a bit for each attribute type that may be in it.
     """
+    todo = seen & _WITH_AS_NUMBERS
+    size = len(octets)
+    if todo == 1 << _AS_PATH and size >= 13:
+        origin, header, length, segment, count = _USUAL.unpack_from(octets)
+        if (
+            _ORIGIN_IGP <= origin <= _ORIGIN_INCOMPLETE
+            and header == _AS_PATH_HEADER
+            and segment == 2
+            and length == 2 + 4 * count > 2
+        ):
+            # Nearly all: AS_PATH of one AS_SEQUENCE, behind ORIGIN.
+            end = 7 + length
+            numbers, whole = two_octet_numbers(octets, 9, count)
+            before = octets[:6] + bytes((2 + 2 * count, 2, count))
+            if whole:
+                return before + numbers + octets[end:]
+            return b"".join((before, numbers, octets[end:], _AS4_PATH_HEADER, octets[6:end]))
     pieces: list[bytes] = []
     added: list[bytes] = []
     kept = 0  # what is before has been written
     position = 0
-    size = len(octets)
-    while position < size:
+    while todo and position < size:
         flags, kind = octets[position], octets[position + 1]
         if flags & FLAG_EXTENDED_LENGTH:
             start = position + 4
@@ -89,6 +123,7 @@ def narrow(octets: bytes) -> bytes:
             old, new = two_octet_paths(octets[start:end])
             pieces += (octets[kept:position], encode_attribute(flags, kind, old))
             kept = end
+            todo ^= 1 << _AS_PATH
             if new is not None:
                 added.append(encode_attribute(_OPTIONAL_TRANSITIVE, AttributeType.AS4_PATH, new))
         elif kind == _AGGREGATOR:
@@ -99,6 +134,7 @@ def narrow(octets: bytes) -> bytes:
             value = asn.to_bytes(2, "big") + octets[start + 4 : end]
             pieces += (octets[kept:position], encode_attribute(flags, kind, value))
             kept = end
+            todo ^= 1 << _AGGREGATOR
         position = end
     return b"".join((*pieces, octets[kept:], *added))
 

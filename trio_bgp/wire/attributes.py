@@ -28,12 +28,12 @@ from trio_bgp.wire.numbers import (
 from trio_bgp.wire.numbers import family as make_family
 
 __all__ = [
+    "RECOGNIZED",
     "AttributeContext",
     "Attributes",
     "MpReach",
     "MpUnreach",
     "is_host",
-    "is_recognized",
     "missing_attribute",
     "parse_attributes",
 ]
@@ -70,6 +70,9 @@ FLAGS: Final[dict[int, int]] = {
     AttributeType.ATTR_SET: _OPTIONAL_TRANSITIVE,
 }
 """The Optional and Transitive bits each recognised attribute must have."""
+
+RECOGNIZED: Final[int] = sum(1 << kind for kind in FLAGS)
+"""A bit for each attribute type whose meaning is known here."""
 
 _CLEAN: Final = frozenset(
     flags
@@ -198,11 +201,6 @@ class Attributes:
         if asn.to_bytes(4 if self.asn4 else 2, "big") not in value:
             return False
         return any(asn in numbers for _, numbers in decode_as_path(value, asn4=self.asn4))
-
-
-def is_recognized(attribute_type: int) -> bool:
-    """Whether the meaning of an attribute is known here."""
-    return attribute_type in FLAGS
 
 
 def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:

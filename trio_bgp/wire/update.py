@@ -21,6 +21,7 @@ from trio_bgp.wire.numbers import family as make_family
 __all__ = [
     "EMPTY_LENGTH",
     "UNREACH_LENGTH",
+    "announcement_start",
     "encode_update",
     "end_of_rib",
     "is_end_of_rib",
@@ -37,6 +38,7 @@ UNREACH_LENGTH = 4 + 3
 """Octets of an MP_UNREACH_NLRI before its NLRI."""
 _ANNOUNCEMENT: Final = Struct(">QQHBHH")
 """What precedes the path attributes of an UPDATE without withdrawn routes: header and both lengths."""
+_UPDATE: Final = int(MessageType.UPDATE)
 
 
 def sections(buffer: bytes | bytearray, start: int, end: int) -> tuple[int, int]:
@@ -93,6 +95,11 @@ def is_end_of_rib(message: bytes) -> Family | None:
     return make_family(int.from_bytes(attributes[header : header + 2], "big"), attributes[header + 2])
 
 
+def announcement_start(attributes: int, nlri: int) -> bytes:
+    """The 23 octets of an UPDATE that precede so many octets of path attributes and of NLRI, without withdrawals."""
+    return _ANNOUNCEMENT.pack(ONES, ONES, EMPTY_LENGTH + attributes + nlri, _UPDATE, 0, attributes)
+
+
 def pack_ipv4_announcement(attributes: bytes, nlris: Sequence[bytes], maximum: int) -> list[bytes]:
     """Announce IPv4 prefixes by the NLRI field.
 
@@ -107,8 +114,7 @@ def pack_ipv4_announcement(attributes: bytes, nlris: Sequence[bytes], maximum: i
     room = maximum - EMPTY_LENGTH - len(attributes)
     octets = b"".join(nlris)
     if 0 < len(octets) <= room:
-        length = EMPTY_LENGTH + len(attributes) + len(octets)
-        return [_ANNOUNCEMENT.pack(ONES, ONES, length, 2, 0, len(attributes)) + attributes + octets]
+        return [announcement_start(len(attributes), len(octets)) + attributes + octets]
     return [encode_update(b"", attributes, nlri) for nlri in _fill(nlris, room, len(attributes))]
 
 
