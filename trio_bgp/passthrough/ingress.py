@@ -53,7 +53,8 @@ Report = Callable[[Member, str, bytes], None]
 _CLASSIC_WANTED: Final = 1 << AttributeType.ORIGIN | 1 << AttributeType.AS_PATH | 1 << AttributeType.NEXT_HOP
 _CLASSIC: Final = _CLASSIC_WANTED | 1 << AttributeType.MP_REACH_NLRI | 1 << AttributeType.MP_UNREACH_NLRI
 """What the attribute block of a plain announcement must have, and what else it must not."""
-_NOT_FOR_ALL: Final = 1 << AttributeType.COMMUNITIES | 1 << AttributeType.ONLY_TO_CUSTOMER
+_ONLY_TO_CUSTOMER: Final = 1 << AttributeType.ONLY_TO_CUSTOMER
+_NOT_FOR_ALL: Final = 1 << AttributeType.COMMUNITIES | _ONLY_TO_CUSTOMER
 """What may keep a path from some receivers."""
 _LEAKS: Final = (BgpRole.PROVIDER, BgpRole.RS)
 _MARKS: Final = (BgpRole.CUSTOMER, BgpRole.PEER, BgpRole.RS_CLIENT)
@@ -159,7 +160,7 @@ class Ingress:
         next_hop = parsed.next_hop
         if (
             not self._permissive
-            or self._local_as_octets in parsed.as_path
+            or parsed.as_path.find(self._local_as_octets) >= 0
             or (self._enforce_first_as and parsed.first_as != self._peer_as)
             or next_hop == self._own_address
             or not is_host(next_hop)
@@ -169,7 +170,7 @@ class Ingress:
         if lane is None:
             lane = self._lane = self._identifiers.lane(self._member.source, None)
         if parsed.seen & _NOT_FOR_ALL and (
-            b"\xff\xff" in parsed.communities or parsed.has(AttributeType.ONLY_TO_CUSTOMER)
+            parsed.communities.find(b"\xff\xff") >= 0 or parsed.seen & _ONLY_TO_CUSTOMER
         ):
             path = self._path(lane, IPV4_UNICAST, octets, parsed.octets, None, parsed, b"")
         else:

@@ -67,8 +67,12 @@ class RewriteRules:
     bgp_role: BgpRole | None = None
     graceful_shutdown: bool = False
     """We are about to go: routes are marked with GRACEFUL_SHUTDOWN (RFC 8326)."""
+    route_server_client: bool = False
+    """Computed, as asking an enumeration each time takes long: the role."""
     internal: bool = False
     """Computed: the session is IBGP."""
+    keeps_next_hop: bool = False
+    """Computed: it is never ours."""
     adds_otc: bool = False
     """Computed: ONLY_TO_CUSTOMER is added where it is missing (RFC 9234, section 5)."""
     transparent: bool = False
@@ -77,7 +81,10 @@ class RewriteRules:
     def __attrs_post_init__(self) -> None:
         # No `attrs.field` with a default that depends on the others: mypyc knows none.
         adds_otc = self.bgp_role in (BgpRole.PROVIDER, BgpRole.PEER, BgpRole.RS)
-        kept = self.role is Role.RS_CLIENT and self.asn4 and not adds_otc and not self.graceful_shutdown
+        client = self.role is Role.RS_CLIENT
+        kept = client and self.asn4 and not adds_otc and not self.graceful_shutdown
+        object.__setattr__(self, "route_server_client", client)
+        object.__setattr__(self, "keeps_next_hop", client or self.next_hop is NextHop.UNCHANGED)
         object.__setattr__(self, "internal", self.role.internal)
         object.__setattr__(self, "adds_otc", adds_otc)
         object.__setattr__(self, "transparent", kept)
@@ -98,9 +105,9 @@ def rewritten(path: Path, family: Family, rules: RewriteRules) -> Rewritten | No
     for position in range(0, len(variants), 2):
         if variants[position] is rules or variants[position] == rules:
             return variants[position + 1]  # type: ignore[return-value]
-    transparent = external and rules.role is Role.RS_CLIENT
+    transparent = external and rules.route_server_client
     found = _rewrite(path, family, rules, transparent=transparent)
-    path.variants = (*variants, rules, found)
+    path.variants = (*variants, rules, found) if variants else (rules, found)
     return found
 
 
@@ -133,7 +140,7 @@ _IMPOSSIBLE: Final = b""
 
 def _own_next_hop(path: Path, family: Family, rules: RewriteRules) -> bytes | None:
     """Our address where the next hop is to be ours, None where the received one stays, `_IMPOSSIBLE` without one."""
-    if rules.role is Role.RS_CLIENT or rules.next_hop is NextHop.UNCHANGED:
+    if rules.keeps_next_hop:
         return None
     if rules.internal and not path.source.external:
         return None  # RFC 4456, section 10: a reflector does not touch it
@@ -194,15 +201,15 @@ def _for_role(octets: bytes, path: Path, rules: RewriteRules, next_hop: bytes | 
             if position > kept_from:
                 pieces.append(octets[kept_from:position])
             kept_from = end
-            if kind == AttributeType.AS_PATH:
+            if bit == _AS_PATH:
                 # External peers' paths have no confederation in them.
                 value = octets[start:end] if source.external else without_confederations(octets[start:end])
                 pieces.append(encode_attribute(flags, kind, prepend(value, rules.local_as)))
-            elif kind == AttributeType.NEXT_HOP:
+            elif bit == _NEXT_HOP:
                 if next_hop:
                     pieces.append(encode_attribute(flags, kind, next_hop))
                 next_hop = None
-            elif kind == AttributeType.CLUSTER_LIST and reflect:
+            elif bit == _CLUSTER_LIST and reflect:
                 value = rules.cluster_id.to_bytes(4, "big") + octets[start:end]
                 pieces.append(encode_attribute(flags, kind, value))
             elif not bit & RECOGNIZED and flags & FLAG_TRANSITIVE:

@@ -41,7 +41,7 @@ __all__ = [
 _OPTIONAL_TRANSITIVE: Final = FLAG_OPTIONAL | FLAG_TRANSITIVE
 _WELL_KNOWN: Final = FLAG_TRANSITIVE
 
-FLAGS: Final[dict[int, int]] = {
+_FLAGS: Final = {
     AttributeType.ORIGIN: _WELL_KNOWN,
     AttributeType.AS_PATH: _WELL_KNOWN,
     AttributeType.NEXT_HOP: _WELL_KNOWN,
@@ -69,7 +69,8 @@ FLAGS: Final[dict[int, int]] = {
     AttributeType.PREFIX_SID: _OPTIONAL_TRANSITIVE,
     AttributeType.ATTR_SET: _OPTIONAL_TRANSITIVE,
 }
-"""The Optional and Transitive bits each recognised attribute must have."""
+FLAGS: Final[dict[int, int]] = {int(kind): flags for kind, flags in _FLAGS.items()}
+"""The Optional and Transitive bits each recognised attribute must have; by plain numbers, which are found sooner."""
 
 RECOGNIZED: Final[int] = sum(1 << kind for kind in FLAGS)
 """A bit for each attribute type whose meaning is known here."""
@@ -81,10 +82,11 @@ _CLEAN: Final = frozenset(
 )
 """Flags octets a sender may write (RFC 4271, section 4.3): the low bits 0, Partial only on optional transitive ones."""
 
+_LARGE_COMMUNITY: Final = int(AttributeType.LARGE_COMMUNITY)
 MULTIPLES: Final[dict[int, int]] = {
-    AttributeType.EXTENDED_COMMUNITIES: 8,
-    AttributeType.IPV6_EXTENDED_COMMUNITIES: 20,
-    AttributeType.LARGE_COMMUNITY: 12,
+    int(AttributeType.EXTENDED_COMMUNITIES): 8,
+    int(AttributeType.IPV6_EXTENDED_COMMUNITIES): 20,
+    _LARGE_COMMUNITY: 12,
 }
 """Attributes that are lists of items of so many octets, at least one of them; else treat-as-withdraw."""
 
@@ -107,6 +109,8 @@ _USUAL: Final = Struct(">IHBBBI")
 numbers, and the first of these."""
 _LEAST_USUAL: Final = 20
 """Octets of the shortest such beginning, with one AS number and NEXT_HOP."""
+_AS_0: Final = b"\0\0\0\0"
+"""Not there, there is no AS 0. Looked for by `find`: `in` first takes the octets for a number, which costs as much."""
 _ORIGIN_IGP: Final = 0x40010100
 _ORIGIN_INCOMPLETE: Final = 0x40010102
 _AS_PATH_HEADER: Final = 0x4002
@@ -234,7 +238,7 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
             and octets[path_end : path_end + 3] == _NEXT_HOP_HEADER
         ):
             path = octets[7:path_end]
-            if b"\0\0\0\0" not in path and count:
+            if path.find(_AS_0) < 0 and count:
                 parsed.origin = origin & 3
                 parsed.as_path = path
                 parsed.as_path_length = count
@@ -288,7 +292,7 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
                 _withdraw(parsed, kind, "ORIGIN is malformed", octets[position:following])
         elif kind == 2:
             parsed.as_path = path = octets[value:following]
-            if length >= 6 and path[0] == 2 and asn4 and length == 2 + 4 * path[1] and b"\0\0\0\0" not in path:
+            if length >= 6 and path[0] == 2 and asn4 and length == 2 + 4 * path[1] and path.find(_AS_0) < 0:
                 parsed.as_path_length = path[1]
                 parsed.first_as = parsed.neighbor_as = path[2] << 24 | path[3] << 16 | path[4] << 8 | path[5]
             elif length:
@@ -312,7 +316,7 @@ def parse_attributes(octets: bytes, context: AttributeContext) -> Attributes:
             seen &= ~bit
             gone |= bit
             parsed.cuts += ((position, following, b""),)
-        elif kind == AttributeType.LARGE_COMMUNITY:
+        elif kind == _LARGE_COMMUNITY and length > 12:
             _unique(parsed, octets, position, value, following)
         position = following
     parsed.seen = seen
@@ -455,7 +459,11 @@ def _multiprotocol(
 def _other(parsed: Attributes, kind: int, value: bytes, context: AttributeContext) -> bool:
     """Attributes that few blocks have; False if the attribute is to be discarded."""
     length = len(value)
-    if kind == AttributeType.LOCAL_PREF:
+    multiple = MULTIPLES.get(kind)
+    if multiple is not None:
+        if not length or length % multiple:
+            _withdraw(parsed, kind, f"{AttributeType(kind).name} has {length} octets", value)
+    elif kind == AttributeType.LOCAL_PREF:
         if context.external:
             return _discard(parsed, kind, "LOCAL_PREF from an external peer", value)
         if length != 4:
@@ -482,9 +490,6 @@ def _other(parsed: Attributes, kind: int, value: bytes, context: AttributeContex
         if not length or length % 4:
             _withdraw(parsed, kind, f"CLUSTER_LIST has {length} octets", value)
         parsed.cluster_list = value
-    elif kind in MULTIPLES:
-        if not length or length % MULTIPLES[kind]:
-            _withdraw(parsed, kind, f"{AttributeType(kind).name} has {length} octets", value)
     elif kind in (AttributeType.AS4_PATH, AttributeType.AS4_AGGREGATOR):
         return _as4(parsed, kind, value, context)
     elif kind == AttributeType.ONLY_TO_CUSTOMER and length != 4:
