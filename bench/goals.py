@@ -16,6 +16,8 @@ __all__ = ["Goal", "goals", "per_receiver"]
 
 OURS = ("trio-bgp", "trio-bgp compiled")
 MIB = 2**20
+RECEIVERS = 10
+"""With how many memory is compared."""
 
 
 @attrs.frozen
@@ -80,6 +82,20 @@ class Rows:
                 and (workload != "load" or case.prefixes == self.prefixes)
             ):
                 return each
+        return None
+
+    def tables(self, daemon: str) -> list[int]:
+        """Of how many prefixes it was given tables to pass on to 10 receivers, from the usual one on."""
+        loads = [each.case for each in self.medians if (each.daemon, each.case.workload) == (daemon, "load")]
+        sizes = {case.prefixes for case in loads if case.receivers == RECEIVERS and case.prefixes >= self.prefixes}
+        return sorted(sizes) or [self.prefixes]
+
+    def memory(self, daemon: str, prefixes: int) -> float | None:
+        """The peak with such a table and 10 receivers, in octets."""
+        for each in self.medians:
+            case = each.case
+            if (each.daemon, case.workload, case.receivers, case.prefixes) == (daemon, "load", RECEIVERS, prefixes):
+                return each.values["memory"]
         return None
 
     def value(self, daemon: str, workload: str, phase: str, metric: str, receivers: int | None = None) -> float | None:
@@ -162,10 +178,11 @@ def _goals_of(daemon: str, rows: Rows) -> Iterator[Goal]:
             *(daemon, "BIRD", 3.0, lambda each, key=metric: rows.value(each, "churn", "churn", key), "ms"),
         )
     yield _compared("(e) CPU, the sender leaves", daemon, "BIRD", 2.0, cpu("leave", "leave"), "s")
-    yield _compared(
-        "memory with one full table, peak",
-        *(daemon, "BIRD", 2.0, lambda name: rows.value(name, "load", "load", "memory", 10), "MiB", 1 / MIB),
-    )
+    for prefixes in rows.tables("BIRD"):
+        yield _compared(
+            f"memory with {prefixes:,} prefixes, peak",
+            *(daemon, "BIRD", 2.0, lambda name, size=prefixes: rows.memory(name, size), "MiB", 1 / MIB),
+        )
     for other in ("BIRD", "FRR", "OpenBGPD"):
         yield _compared("memory of one more path", daemon, other, 1.0, lambda name: path_memory(rows, name), "octets")
     for other in ("BIRD", "FRR", "OpenBGPD"):

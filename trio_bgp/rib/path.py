@@ -8,6 +8,8 @@ from trio_bgp.wire.numbers import Family
 
 __all__ = ["DEFAULT_LOCAL_PREF", "Lane", "Path", "PathIdentifiers", "PathKey", "PathStore", "Source", "Stale"]
 
+KEPT_NUMBERS: Final = 1024
+"""Of each kind, numbers that a lane's paths share."""
 DEFAULT_LOCAL_PREF: Final = 100
 """Degree of preference of routes from external peers, whose own LOCAL_PREF does not count (RFC 4271, 5.1.5)."""
 
@@ -69,9 +71,11 @@ class Lane:
         path_id: ours, the same towards every receiver; no other lane has it.
         paths: interned paths in this lane.
         rank: what all of them have in common of `Path.rank`.
+        ranks: by `Path.precedence`, ranks that paths share: few different ones, each an object of 80 octets.
+        seen: values of `Path.seen` that paths share, each by itself.
     """
 
-    __slots__ = ("path_id", "paths", "rank", "received", "source")
+    __slots__ = ("path_id", "paths", "rank", "ranks", "received", "seen", "source")
 
     def __init__(self, source: Source, received: int | None, path_id: int) -> None:
         self.source = source
@@ -81,6 +85,16 @@ class Lane:
         self.rank = source.bgp_identifier << 176 | source.address << 32 | (received or 0)
         if not source.external:
             self.rank |= 1 << 208
+        self.ranks: dict[int, int] = {}
+        self.seen: dict[int, int] = {}
+
+    def keep(self, precedence: int, seen: int) -> None:
+        """Have these in `ranks` and `seen`."""
+        if len(self.ranks) >= KEPT_NUMBERS or len(self.seen) >= KEPT_NUMBERS:
+            self.ranks.clear()
+            self.seen.clear()
+        self.ranks[precedence] = precedence << 224 | self.rank
+        self.seen[seen] = seen
 
     def __repr__(self) -> str:
         return f"Lane({self.source.name}, {self.received}, {self.path_id})"
@@ -219,8 +233,8 @@ class Path:
         self.audience = audience
         self.variants: tuple[object, ...] = ()
         self.uses = 0
-        self.seen = parsed.seen
-        self.neighbor_as = parsed.neighbor_as
+        neighbor_as = parsed.neighbor_as
+        self.neighbor_as = source.peer_as if neighbor_as == source.peer_as else neighbor_as  # the same object
         self.med = parsed.med or 0
         local_pref = DEFAULT_LOCAL_PREF
         if not source.external and parsed.local_pref is not None:
@@ -231,7 +245,11 @@ class Path:
         precedence = (0xFFFFFFFF - local_pref) << 32 | parsed.as_path_length << 8 | parsed.origin
         if stale:
             precedence |= 1 << 64
-        self.rank = precedence << 224 | lane.rank
+        seen = parsed.seen
+        if precedence not in lane.ranks or seen not in lane.seen:
+            lane.keep(precedence, seen)
+        self.rank = lane.ranks[precedence]
+        self.seen = lane.seen[seen]
         if not source.external:
             self.rank += len(parsed.cluster_list) // 4 << 160
             if parsed.originator_id is not None:
