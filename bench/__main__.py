@@ -22,8 +22,10 @@ from bench.workloads import WORKLOADS, Case, Selection, cases, estimate, first_p
 FIRST_PORT = 20100
 PORTS = 8000
 QUICK = ("load", "paths", "join", "churn", "leave")
-ONCE_SECONDS = 20.0
-"""A run that is estimated to take longer is done once."""
+ONCE_SECONDS = 40.0
+"""A run that is estimated to take longer is done once, if nothing else is asked for."""
+LIMIT = 100.0
+"""Likewise, and not at all: GoBGP with a large table takes a quarter of an hour."""
 TABLES = ROOT / "bench" / "build" / "tables"
 
 
@@ -45,8 +47,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--daemons", nargs="+", choices=DAEMONS, metavar="NAME", help=", ".join(DAEMONS))
     parser.add_argument("--receivers", type=int, nargs="+", help="of the workload load; 1 10 50, or up to 200 if full")
     parser.add_argument("--prefixes", type=int, nargs="+", help="of the workload load; 200000, also 1000000 if full")
-    parser.add_argument("--runs", type=int, default=3, help="of each case; those of more than 20 seconds once")
-    parser.add_argument("--limit", type=float, help="seconds a run may take: 100, or 900 if full")
+    parser.add_argument("--runs", type=int, default=3, help="of each case")
+    parser.add_argument(
+        "--once", type=float, default=ONCE_SECONDS, metavar="SECONDS", help="runs that take longer are done once"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=LIMIT, metavar="SECONDS", help="runs that take longer are not done"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "out", help="the folder of results and report")
     parser.add_argument("--resume", action="store_true", help="keep what was measured with the same versions")
     parser.add_argument("--report-only", action="store_true", help="write the report from what was measured")
@@ -57,7 +64,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     found.daemons = found.daemons or list(DAEMONS)
     found.receivers = found.receivers or ([1, 4, 10, 50, 100, 200] if found.full else [1, 10, 50])
     found.prefixes = found.prefixes or ([200_000, 1_000_000] if found.full else [200_000])
-    found.limit = found.limit or (900.0 if found.full else 100.0)
     return found
 
 
@@ -83,7 +89,7 @@ def plan(arguments: argparse.Namespace, fingerprints: dict[str, str], results: R
                 results.add([_row(case, name, 0, fingerprints[name]) | {"refused": reason, "phase": first_phase(case)}])
         for run in range(arguments.runs):
             for name, seconds in able:
-                if results.has(case, name, run, fingerprints[name]) or (run and seconds > ONCE_SECONDS):
+                if results.has(case, name, run, fingerprints[name]) or (run and seconds > arguments.once):
                     continue
                 found.setdefault(case.workload, []).append(Plan(case, name, run, seconds))
     return [each for plans in found.values() for each in sorted(plans, key=lambda each: each.run)]

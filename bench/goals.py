@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import attrs
 
@@ -71,15 +72,16 @@ class Rows:
         receivers: int | None = None,
         variant: str = "",
         frozen: int = 0,
+        prefixes: int = 0,
     ) -> Median | None:
-        """The one; of the workload load, the one with the usual table."""
+        """The one; of the workload load, the one with so many prefixes, or else with the usual table."""
         for each in self.medians:
             case = each.case
             if (
                 (each.daemon, case.workload, each.phase, case.variant, case.frozen)
                 == (daemon, workload, phase, variant, frozen)
                 and receivers in (None, case.receivers)
-                and (workload != "load" or case.prefixes == self.prefixes)
+                and (workload != "load" or case.prefixes == (prefixes or self.prefixes))
             ):
                 return each
         return None
@@ -90,17 +92,11 @@ class Rows:
         sizes = {case.prefixes for case in loads if case.receivers == RECEIVERS and case.prefixes >= self.prefixes}
         return sorted(sizes) or [self.prefixes]
 
-    def memory(self, daemon: str, prefixes: int) -> float | None:
-        """The peak with such a table and 10 receivers, in octets."""
-        for each in self.medians:
-            case = each.case
-            if (each.daemon, case.workload, case.receivers, case.prefixes) == (daemon, "load", RECEIVERS, prefixes):
-                return each.values["memory"]
-        return None
-
-    def value(self, daemon: str, workload: str, phase: str, metric: str, receivers: int | None = None) -> float | None:
+    def value(
+        self, daemon: str, workload: str, phase: str, metric: str, receivers: int | None = None, prefixes: int = 0
+    ) -> float | None:
         """A figure of it."""
-        found = self.find(daemon, workload, phase, receivers=receivers)
+        found = self.find(daemon, workload, phase, receivers=receivers, prefixes=prefixes)
         return None if found is None else found.values.get(metric)
 
 
@@ -159,13 +155,8 @@ def _goals_of(daemon: str, rows: Rows) -> Iterator[Goal]:
     def cpu(workload: str, phase: str, receivers: int | None = None) -> Callable[[str], float | None]:
         return lambda name: rows.value(name, workload, phase, "cpu", receivers)
 
-    for other in ("BIRD", "FRR"):
-        yield _compared("(a) CPU at 50 receivers", daemon, other, 0.1, cpu("load", "load", 50), "s")
-    yield _compared("(a) CPU at 1 receiver", daemon, "BIRD", 1.0, cpu("load", "load", 1), "s")
-    yield _compared(
-        "(a) CPU of one more receiver",
-        *(daemon, "copier", 2.0, lambda name: per_receiver(rows.medians, name, "cpu", rows.prefixes), "ms", 1e3),
-    )
+    for prefixes in rows.tables("BIRD"):
+        yield from _load(daemon, rows, prefixes)
     yield _compared("(b) CPU, 4 senders", daemon, "BIRD", 1.0, cpu("paths", "paths"), "s")
     for phase, what in (("join 1", "(c) CPU, late joiner"), ("join 50", "(c) CPU, 50 late joiners")):
         yield _compared(what, daemon, "BIRD", 1.0, cpu("join", phase), "s")
@@ -181,7 +172,9 @@ def _goals_of(daemon: str, rows: Rows) -> Iterator[Goal]:
     for prefixes in rows.tables("BIRD"):
         yield _compared(
             f"memory with {prefixes:,} prefixes, peak",
-            *(daemon, "BIRD", 2.0, lambda name, size=prefixes: rows.memory(name, size), "MiB", 1 / MIB),
+            *(daemon, "BIRD", 2.0),
+            partial(rows.value, workload="load", phase="load", metric="memory", receivers=RECEIVERS, prefixes=prefixes),
+            *("MiB", 1 / MIB),
         )
     for other in ("BIRD", "FRR", "OpenBGPD"):
         yield _compared("memory of one more path", daemon, other, 1.0, lambda name: path_memory(rows, name), "octets")
@@ -211,6 +204,22 @@ def _goals_of(daemon: str, rows: Rows) -> Iterator[Goal]:
             ),
             f"{other_one:.2f} ms to {one:.2f} ms",
         )
+
+
+def _load(daemon: str, rows: Rows, prefixes: int) -> Iterator[Goal]:
+    """Of workload a, with such a table."""
+    table = f", {prefixes:,} prefixes"
+
+    def cpu(receivers: int) -> Callable[[str], float | None]:
+        return lambda name: rows.value(name, "load", "load", "cpu", receivers, prefixes)
+
+    for other in ("BIRD", "FRR"):
+        yield _compared(f"(a) CPU at 50 receivers{table}", daemon, other, 0.1, cpu(50), "s")
+    yield _compared(f"(a) CPU at 1 receiver{table}", daemon, "BIRD", 1.0, cpu(1), "s")
+    yield _compared(
+        f"(a) CPU of one more receiver{table}",
+        *(daemon, "copier", 2.0, lambda name: per_receiver(rows.medians, name, "cpu", prefixes), "ms", 1e3),
+    )
 
 
 def path_memory(rows: Rows, daemon: str) -> float | None:

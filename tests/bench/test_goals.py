@@ -10,6 +10,7 @@ from bench.workloads import Case
 from tests.bench.rows import row
 
 MIXED = ("", "as2", "add-path", "internal")
+TABLE = ", 200,000 prefixes"
 
 
 def only(rows: list[dict[str, Any]], what: str, other: str = "") -> Goal:
@@ -26,10 +27,10 @@ def test_a_ratio_at_the_limit_is_met_and_one_above_is_missed_by_its_factor() -> 
         row(case, "BIRD", "load", cpu=5.0),
         row(case, "FRR", "load", cpu=2.5),
     ]
-    met = only(rows, "(a) CPU at 50 receivers", "BIRD")
+    met = only(rows, f"(a) CPU at 50 receivers{TABLE}", "BIRD")
     assert met.measured == pytest.approx(0.1)
     assert met.verdict() == "met"
-    missed = only(rows, "(a) CPU at 50 receivers", "FRR")
+    missed = only(rows, f"(a) CPU at 50 receivers{TABLE}", "FRR")
     assert missed.measured == pytest.approx(0.2)
     assert missed.verdict() == "missed: 2 times the limit"
 
@@ -37,7 +38,7 @@ def test_a_ratio_at_the_limit_is_met_and_one_above_is_missed_by_its_factor() -> 
 def test_what_was_not_measured_is_said_to_be_so() -> None:
     """Without the other daemon's figure, or ours, there is no verdict."""
     rows = [row(Case("load", 50), "trio-bgp", "load")]
-    assert only(rows, "(a) CPU at 50 receivers", "BIRD").verdict() == "not measured"
+    assert only(rows, f"(a) CPU at 50 receivers{TABLE}", "BIRD").verdict() == "not measured"
     assert only(rows, "(d) p50 in ms at 10 receivers").verdict() == "not measured"
 
 
@@ -45,7 +46,7 @@ def test_a_wrong_result_is_no_figure() -> None:
     """A run that ended with wrong routes is compared with nothing."""
     case = Case("load", 50)
     rows = [row(case, "trio-bgp", "load"), row(case, "BIRD", "load", failure="a route is missing")]
-    assert only(rows, "(a) CPU at 50 receivers", "BIRD").measured is None
+    assert only(rows, f"(a) CPU at 50 receivers{TABLE}", "BIRD").measured is None
 
 
 def test_a_daemon_that_was_not_measured_promised_nothing() -> None:
@@ -60,7 +61,21 @@ def test_one_more_receiver_is_the_slope() -> None:
     rows += [row(Case("load", count), "copier", "load", cpu=0.004 * count) for count in (1, 10, 50)]
     rows.append(row(Case("load", 100, "made:1000000"), "trio-bgp", "load", cpu=50.0))  # another table
     assert per_receiver(medians(rows), "trio-bgp", "cpu", 200_000) == pytest.approx(0.002)
-    assert only(rows, "(a) CPU of one more receiver").measured == pytest.approx(0.5)
+    assert only(rows, f"(a) CPU of one more receiver{TABLE}").measured == pytest.approx(0.5)
+
+
+def test_each_size_of_table_has_goals_of_its_own() -> None:
+    """CPU and memory are compared with BIRD's of the same table; smaller ones than the usual are not judged."""
+    rows = []
+    for table, cpu, memory in (("made:20000", 9.0, 9), ("made:200000", 0.6, 3), ("made:1000000", 0.5, 1)):
+        case = Case("load", 10, table)
+        rows += [row(case, "trio-bgp", "load", memory=memory), row(case, "BIRD", "load", memory=2)]
+        case = Case("load", 1, table)
+        rows += [row(case, "trio-bgp", "load", cpu=cpu), row(case, "BIRD", "load", cpu=1.0)]
+    for prefixes, less, more in (("200,000", 0.6, 1.5), ("1,000,000", 0.5, 0.5)):
+        assert only(rows, f"(a) CPU at 1 receiver, {prefixes} prefixes").measured == pytest.approx(less)
+        assert only(rows, f"memory with {prefixes} prefixes, peak").measured == pytest.approx(more)
+    assert not [each for each in goals(medians(rows)) if " 20,000 prefixes" in each.what]
 
 
 def test_one_more_path_is_what_further_senders_add() -> None:

@@ -56,9 +56,20 @@ def test_why_something_is_not_run_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_long_run_is_done_once(tmp_path: Path) -> None:
-    """GoBGP's, in the full benchmark."""
-    found = planned(tmp_path, "--full", "--workloads", "leave", "--daemons", "GoBGP", "BIRD")
-    assert [daemon for _, daemon, _ in found] == ["GoBGP", "BIRD", "BIRD", "BIRD"]
+    """GoBGP's, if nothing else is asked for."""
+    slow = ("--full", "--workloads", "leave", "--daemons", "GoBGP", "BIRD", "--limit", "900")
+    assert [daemon for _, daemon, _ in planned(tmp_path, *slow)] == ["GoBGP", "BIRD", "BIRD", "BIRD"]
+    found = planned(tmp_path, *slow, "--once", "900")
+    assert sorted(daemon for _, daemon, _ in found) == ["BIRD"] * 3 + ["GoBGP"] * 3
+
+
+def test_the_cases_of_a_workload_alternate(tmp_path: Path) -> None:
+    """What is compared is measured side by side: a busy while on the machine concerns all of it."""
+    found = planned(tmp_path, "--workloads", "mixed", "leave", "--daemons", "trio-bgp", "BIRD", "--runs", "2")
+    mixed = [(daemon, run) for workload, daemon, run in found if workload == "mixed"]
+    assert [run for _, run in mixed] == [0] * 16 + [1] * 16
+    assert [daemon for daemon, _ in mixed] == ["trio-bgp", "BIRD"] * 16
+    assert [workload for workload, _, _ in found] == ["mixed"] * 32 + ["leave"] * 4
 
 
 def test_the_quick_benchmark_has_all_daemons_where_goals_need_them() -> None:

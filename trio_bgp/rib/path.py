@@ -12,6 +12,8 @@ KEPT_NUMBERS: Final = 1024
 """Of each kind, numbers that a lane's paths share."""
 DEFAULT_LOCAL_PREF: Final = 100
 """Degree of preference of routes from external peers, whose own LOCAL_PREF does not count (RFC 4271, 5.1.5)."""
+_USUAL_PREFERENCE: Final = (0xFFFFFFFF - DEFAULT_LOCAL_PREF) << 32
+"""What it is of a rank."""
 
 
 class Source:
@@ -236,13 +238,13 @@ class Path:
         neighbor_as = parsed.neighbor_as
         self.neighbor_as = source.peer_as if neighbor_as == source.peer_as else neighbor_as  # the same object
         self.med = parsed.med or 0
-        local_pref = DEFAULT_LOCAL_PREF
+        preference = _USUAL_PREFERENCE
         if not source.external and parsed.local_pref is not None:
-            local_pref = parsed.local_pref
+            preference = (0xFFFFFFFF - parsed.local_pref) << 32
         # Most significant first; each field is as wide as its values, so that one comparison walks them all:
         # not long-lived stale (RFC 9494, section 4.3), LOCAL_PREF (higher wins), AS_PATH length, ORIGIN | EBGP before
         # IBGP, BGP Identifier, CLUSTER_LIST length (RFC 4456, section 9), peer address, path identifier.
-        precedence = (0xFFFFFFFF - local_pref) << 32 | parsed.as_path_length << 8 | parsed.origin
+        precedence = preference | parsed.as_path_length << 8 | parsed.origin
         if stale:
             precedence |= 1 << 64
         seen = parsed.seen
