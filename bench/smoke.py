@@ -40,7 +40,7 @@ from trio_bgp.settings import PeerSettings, Settings, SpeakerSettings
 from trio_bgp.wire.header import scan
 from trio_bgp.wire.numbers import IPV4_UNICAST
 
-__all__ = ["LIMITS", "allowed", "count_core", "count_daemon", "excesses"]
+__all__ = ["LIMITS", "allowed", "count_core", "count_daemon", "count_variant", "excesses"]
 
 LIMITS = Path(__file__).with_name("smoke.json")
 PREFIXES = 20_000
@@ -85,10 +85,10 @@ def _settings(index: int) -> PeerSettings:
     )
 
 
-def _member(index: int) -> Member:
+def _member(index: int, *, asn4: bool = True) -> Member:
     settings = _settings(index)
     negotiated = Negotiated(
-        peer_as=settings.peer_as, bgp_identifier=index + 1, hold_time=0, asn4=True, families=frozenset({IPV4_UNICAST})
+        peer_as=settings.peer_as, bgp_identifier=index + 1, hold_time=0, asn4=asn4, families=frozenset({IPV4_UNICAST})
     )
     address = ip_address(f"127.0.1.{index + 1}")
     return Member(
@@ -159,6 +159,19 @@ def count_core(senders: Sequence[bytes]) -> Counts:
         while removal.step() is not Progress.DONE:
             pass
     return counts
+
+
+def count_variant(octets: bytes, receivers: int, old: int) -> int:
+    """Calls to pass a table on to so many receivers, of which `old` have 2-octet AS numbers."""
+    server = RouteServer(SPEAKER, lambda *_: None, lambda *_: None)
+    members = [_member(index, asn4=index <= receivers - old) for index in range(1 + receivers)]
+    for member in members:
+        server.join(member)
+    profile = cProfile.Profile()
+    profile.enable()
+    _feed(server, members[0], octets, BufferPool())
+    profile.disable()
+    return sum(entry.callcount for entry in profile.getstats())
 
 
 class _CountedSocket(socket.socket):
@@ -283,7 +296,8 @@ def count(folder: Path) -> Counts:
     """All counts."""
     tables = made(PREFIXES, 2, folder)
     senders = [path.read_bytes() for path in tables.senders]
-    return count_core(senders) | trio.run(count_daemon, senders[0])
+    variant = {"core half of 10 with 2-octet AS numbers: calls": count_variant(senders[0], 10, 5)}
+    return count_core(senders) | variant | trio.run(count_daemon, senders[0])
 
 
 def allowed(name: str, value: int) -> int:

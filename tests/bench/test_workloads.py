@@ -67,9 +67,10 @@ def test_the_cases_of_a_workload_alternate(tmp_path: Path) -> None:
     """What is compared is measured side by side: a busy while on the machine concerns all of it."""
     found = planned(tmp_path, "--workloads", "mixed", "leave", "--daemons", "trio-bgp", "BIRD", "--runs", "2")
     mixed = [(daemon, run) for workload, daemon, run in found if workload == "mixed"]
-    assert [run for _, run in mixed] == [0] * 16 + [1] * 16
-    assert [daemon for daemon, _ in mixed] == ["trio-bgp", "BIRD"] * 16
-    assert [workload for workload, _, _ in found] == ["mixed"] * 32 + ["leave"] * 4
+    assert [run for _, run in mixed] == [0] * 20 + [1] * 20
+    both = ["trio-bgp", "BIRD"] * 8
+    assert [daemon for daemon, _ in mixed] == [*both, *["trio-bgp"] * 4] * 2
+    assert [workload for workload, _, _ in found] == ["mixed"] * 40 + ["leave"] * 4
 
 
 def test_the_quick_benchmark_has_all_daemons_where_goals_need_them() -> None:
