@@ -151,7 +151,7 @@ def main() -> int:
         path.replace(path.with_suffix(".before.jsonl"))
     results = Results(path)
     if arguments.resume and not arguments.plan:
-        results.forget_failures()
+        results.forget_failures(arguments.workloads)
     if arguments.report_only:
         print(write(results.rows, arguments.output))
         return 0

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,9 @@ class Results:
         wanted = (attrs.asdict(case), daemon, run, fingerprint)
         return any((row["case"], row["daemon"], row["run"], row["fingerprint"]) == wanted for row in self.rows)
 
-    def forget_failures(self) -> None:
-        """Drop what has no figures, in the file too: it is to be done again."""
-        self.rows = [row for row in self.rows if "cpu" in row]
+    def forget_failures(self, workloads: Sequence[str]) -> None:
+        """Drop what has no figures in these workloads, in the file too: it is to be done again."""
+        self.rows = [row for row in self.rows if "cpu" in row or row["case"]["workload"] not in workloads]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
 
 
