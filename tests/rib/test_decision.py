@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.harness import decoder
 from trio_bgp.rib.decision import MedEntry, best, candidates, choose, eligible, make_entry, ranked
-from trio_bgp.rib.path import Lane, Path, PathIdentifiers, Source
+from trio_bgp.rib.path import KEPT_NUMBERS, Lane, Path, PathIdentifiers, Source
 from trio_bgp.wire.attributes import AttributeContext, parse_attributes
 
 QUICK = settings(derandomize=True, max_examples=150, deadline=None)
@@ -305,3 +305,20 @@ def test_decisions_are_the_rfcs_whatever_the_order(seed: int, count: int) -> Non
         for limit in (1, 2, 3):
             found = ranked(entry, receiver, audience, limit)
             assert set(found) == set(order[:limit])
+
+
+def test_paths_share_the_numbers_they_have_in_common() -> None:
+    """The same object for all paths of a lane; as many different ones as a peer can send are not kept for ever."""
+    lane = PathIdentifiers().lane(make_source(1, external=False), None)
+
+    def made(local_pref: int) -> Path:
+        octets = block(local_pref=local_pref)
+        return Path(lane, octets, octets, None, parse_attributes(octets, AttributeContext(external=False)))
+
+    first, second = made(1), made(1)
+    assert first.seen is second.seen
+    assert lane.ranks[first.precedence] is lane.ranks[second.precedence]
+    paths = [made(number) for number in range(2 * KEPT_NUMBERS)]
+    assert len(lane.ranks) <= KEPT_NUMBERS
+    assert [path.precedence >> 32 for path in paths] == [0xFFFFFFFF - number for number in range(2 * KEPT_NUMBERS)]
+    assert sorted(paths, key=lambda path: path.rank) == paths[::-1]

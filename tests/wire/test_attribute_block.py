@@ -80,6 +80,23 @@ def test_small_numbers_need_no_as4_path() -> None:
     assert narrow(wide) == ORIGIN + as_path(sequence(65001, 1, width="H")) + NEXT_HOP + aggregator(65535, "H")
 
 
+@QUICK
+@given(
+    st.integers(0, 2),
+    st.lists(st.integers(1, 70000) | st.integers(1, 2**32 - 1), min_size=1, max_size=63),
+    st.sampled_from([b"", NEXT_HOP, NEXT_HOP + decoder.attribute(0xC0, 8, b"\0\1\0\2")]),
+)
+def test_who_knows_what_is_in_a_block_gets_the_same_octets(origin: int, numbers: list[int], rest: bytes) -> None:
+    """The attribute types that are known to be there spare a walk, and change nothing."""
+    wide = decoder.attribute(0x40, 1, bytes((origin,))) + as_path(sequence(*numbers)) + rest
+    walked = narrow(wide)
+    seen = sum(1 << kind for _, kind, _, _ in walk(wide))
+    assert narrow(wide, seen) == walked
+    assert (17 in {kind for _, kind, _, _ in walk(walked)}) == (max(numbers) > 0xFFFF)
+    with_aggregator = wide + aggregator(70000, "I")
+    assert narrow(with_aggregator, seen | 1 << 7) == narrow(with_aggregator) != with_aggregator
+
+
 def test_large_numbers_are_as_trans_with_as4_path_behind() -> None:
     """RFC 6793, section 4.2.2: 23456 in place of what does not fit; AS4_PATH has the whole path."""
     wide = ORIGIN + as_path(sequence(65001, 65536, 4200000000)) + NEXT_HOP
