@@ -17,10 +17,10 @@ HOT = (
     "passthrough/mask",
     "passthrough/repack",
     "passthrough/rewrite",
-    "passthrough/audience",
-    "passthrough/ingress",
-    "passthrough/egress",
-    "passthrough/forward",
+    "policy/audience",
+    "routing/ingress",
+    "routing/egress",
+    "routing/forward",
 )
 
 if os.environ.get("TRIO_BGP_COMPILE") == "1":

@@ -27,14 +27,14 @@ import trio.testing
 from bench.daemons import AS, FIRST_AS
 from bench.table import made
 from tests.harness import decoder
-from trio_bgp.passthrough.catch_up import Progress, Removal, Replay
-from trio_bgp.passthrough.forward import RouteServer
-from trio_bgp.passthrough.group import Member
 from trio_bgp.passthrough.mask import NO_REQUIREMENT
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.pool import LARGE_SLAB, BufferPool
+from trio_bgp.routing.catch_up import Progress, Removal, Replay
+from trio_bgp.routing.forward import RoutingCore
+from trio_bgp.routing.group import Member
+from trio_bgp.runtime.session.transport import SocketTransport
 from trio_bgp.runtime.speaker import Speaker
-from trio_bgp.runtime.transport import SocketTransport
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import PeerSettings, Settings, SpeakerSettings
 from trio_bgp.wire.header import scan
@@ -101,7 +101,7 @@ def _member(index: int, *, asn4: bool = True) -> Member:
     )
 
 
-def _feed(server: RouteServer, member: Member, octets: bytes, pool: BufferPool) -> None:
+def _feed(server: RoutingCore, member: Member, octets: bytes, pool: BufferPool) -> None:
     """The octets as reads of a slab each."""
     at = 0
     while at < len(octets):
@@ -119,7 +119,7 @@ def _feed(server: RouteServer, member: Member, octets: bytes, pool: BufferPool) 
 def count_core(senders: Sequence[bytes]) -> Counts:
     """Two tables, a joiner, the first sender's end: verdicts and packing alone, without tasks and sockets."""
     counts: Counts = {}
-    server = RouteServer(SPEAKER, lambda *_: None, lambda *_: None)
+    server = RoutingCore(SPEAKER, lambda *_: None, lambda *_: None)
     members = [_member(index) for index in range(len(senders) + RECEIVERS)]
     for member in members:
         server.join(member)
@@ -163,7 +163,7 @@ def count_core(senders: Sequence[bytes]) -> Counts:
 
 def count_variant(octets: bytes, receivers: int, old: int) -> int:
     """Calls to pass a table on to so many receivers, of which `old` have 2-octet AS numbers."""
-    server = RouteServer(SPEAKER, lambda *_: None, lambda *_: None)
+    server = RoutingCore(SPEAKER, lambda *_: None, lambda *_: None)
     members = [_member(index, asn4=index <= receivers - old) for index in range(1 + receivers)]
     for member in members:
         server.join(member)

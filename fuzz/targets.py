@@ -12,14 +12,14 @@ from tests.harness import decoder
 from trio_bgp.mrt.messages import Message, Session, StateChange, decode_bgp4mp
 from trio_bgp.mrt.records import BGP4MP, BGP4MP_ET, TABLE_DUMP_V2, MrtError, Record, RecordSplitter
 from trio_bgp.mrt.table import PeerEntry, PeerIndexTable, Rib, decode_table
-from trio_bgp.passthrough.group import Member
-from trio_bgp.passthrough.ingress import Ingress
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.repack import Part, repack
 from trio_bgp.passthrough.rewrite import RewriteRules
 from trio_bgp.recording.adapter import Adapter, Choice, Target
 from trio_bgp.rib.export import ALL_PATHS, View
 from trio_bgp.rib.path import PathIdentifiers
+from trio_bgp.routing.group import Member
+from trio_bgp.routing.ingress import Ingress
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import PeerSettings, Role, SpeakerSettings
 from trio_bgp.wire.attributes import AttributeContext, parse_attributes

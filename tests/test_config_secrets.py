@@ -75,7 +75,7 @@ def test_ao_keys_are_laid_out_as_linux_has_them() -> None:
     """`struct tcp_ao_add`: address, algorithm, interface, flags, prefix, identifiers, MAC length, key: 288 octets."""
     from ipaddress import ip_address, ip_network
 
-    from trio_bgp.runtime.sockets import ao_key
+    from trio_bgp.runtime.session.sockets import ao_key
 
     value = ao_key(ip_address("192.0.2.1"), TcpAo(7, "aes-128-cmac-96", "pass"))
     assert len(value) == 288
@@ -95,7 +95,7 @@ async def test_without_tcp_ao_in_the_kernel_that_is_said() -> None:
     """A listener with such a peer cannot be opened, and says why; where the kernel has it, two ends connect."""
     from ipaddress import ip_address
 
-    from trio_bgp.runtime import sockets
+    from trio_bgp.runtime.session import sockets
     from trio_bgp.settings import Endpoint, PeerSettings
 
     here = ip_address("127.0.0.1")

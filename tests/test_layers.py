@@ -86,7 +86,7 @@ def test_every_import_goes_left() -> None:
         ("session/deep/a.py", "from trio_bgp.rib.path import Path", "trio_bgp.rib.path"),
         ("session/a.py", "def f():\n    import time", "time"),
         ("session/a.py", "import attrs, os.path", "os.path"),
-        ("passthrough/a.py", "if TYPE_CHECKING:\n    from trio_bgp.runtime import peer", "trio_bgp.runtime"),
+        ("passthrough/a.py", "if TYPE_CHECKING:\n    from trio_bgp.runtime.session import peer", "trio_bgp.runtime"),
         ("passthrough/a.py", "from .pool import Slab", ".pool"),
         ("passthrough/a.py", "from logging import getLogger", "logging"),
         ("rib/a.py", "import importlib", "importlib"),
@@ -116,7 +116,10 @@ def test_a_room_that_the_order_does_not_know_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("cli/a.py", "import trio, importlib; from trio_bgp import __version__, log; import trio_bgp.runtime.peer"),
+        (
+            "cli/a.py",
+            "import trio, importlib; from trio_bgp import __version__, log; import trio_bgp.runtime.session.peer",
+        ),
         ("passthrough/a.py", "from trio_bgp.passthrough.pool import Slab; from trio_bgp import rib; import attrs"),
         ("config/a.py", "import tomli; from trio_bgp.settings import Role"),
         ("runtime/a.py", "import time, logging, socket"),

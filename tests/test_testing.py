@@ -8,7 +8,7 @@ import trio.testing
 
 from tests.simulation.test_simulation import run_schedule
 from trio_bgp.config import ConfigError
-from trio_bgp.runtime.connection import Connection
+from trio_bgp.runtime.session.connection import Connection
 from trio_bgp.settings import Role
 from trio_bgp.testing import Faults, FaultyStream, bgp_lab, deterministic, window_stream_pair
 from trio_bgp.wire.notification import Notification

@@ -6,7 +6,7 @@ from trio_bgp.cli import main
 from trio_bgp.cli.demo import SENDERS, Demo
 from trio_bgp.cli.embedded import EmbeddedSpeaker
 from trio_bgp.passthrough.message import PassthroughMessage
-from trio_bgp.runtime.outbound import Outbound
+from trio_bgp.runtime.session.outbound import Outbound
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST
 
 

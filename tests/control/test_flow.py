@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.control.test_operate import Running, announce, running
-from trio_bgp.control import live
+from trio_bgp.control import stream as live
 
 
 async def look(daemon: Running) -> trio.SocketStream:

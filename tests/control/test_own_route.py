@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from trio_bgp.control.answer import Refused
 from trio_bgp.control.own_route import parse_own_route
+from trio_bgp.control.request import Refused
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST
 
 PLAIN: dict[str, Any] = {"prefix": "203.0.113.0/24", "next_hop": "192.0.2.9"}

@@ -17,7 +17,7 @@ from tests.harness.lab import lab, peer_settings
 from trio_bgp.cli import main
 from trio_bgp.cli.client import Client
 from trio_bgp.config.diff import compare
-from trio_bgp.runtime import sockets
+from trio_bgp.runtime.session import sockets
 
 CONFIG = """
 [speaker]

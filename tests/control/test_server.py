@@ -29,7 +29,7 @@ async def fill(the_lab: Lab, prefixes: int) -> None:
         keys = [b"\x18" + (0x0A000000 + (number << 8)).to_bytes(4, "big")[:3] for number in range(base, base + 200)]
         await one.say(announce(1, (65001, 64000 + base // 200), *keys))
     await the_lab.settle()
-    assert len(the_lab.speaker.forwarder.server.table(IPV4_UNICAST)) == prefixes
+    assert len(the_lab.speaker.forwarder.core.table(IPV4_UNICAST)) == prefixes
 
 
 async def served(the_lab: Lab, folder: Path, **more: Any) -> Endpoint:

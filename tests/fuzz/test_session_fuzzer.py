@@ -13,7 +13,7 @@ from tests.fuzz.test_targets import UPDATES
 from tests.harness import decoder
 from tests.harness.decoder import V4, V6
 from tests.harness.lab import Lab, address_of, lab, peer_settings
-from trio_bgp.runtime.transport import StreamTransport
+from trio_bgp.runtime.session.transport import StreamTransport
 from trio_bgp.settings import MaxPrefixesAction, Role
 
 SEEDS = 200

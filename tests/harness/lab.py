@@ -13,11 +13,11 @@ import trio.testing
 
 from tests.harness.decoder import V4, V6, Family
 from tests.harness.speaker import ScriptedSpeaker
-from trio_bgp.runtime import sockets
-from trio_bgp.runtime.peer import Connect
+from trio_bgp.monitoring.station import ConnectStation, connect_station
+from trio_bgp.runtime.session import sockets
+from trio_bgp.runtime.session.peer import Connect
+from trio_bgp.runtime.session.transport import StreamTransport
 from trio_bgp.runtime.speaker import Speaker
-from trio_bgp.runtime.station import ConnectStation, connect_station
-from trio_bgp.runtime.transport import StreamTransport
 from trio_bgp.settings import BmpSettings, BmpStationSettings, PeerSettings, Settings, SpeakerSettings
 from trio_bgp.testing.lab import Crashes
 from trio_bgp.testing.window import window_stream_pair

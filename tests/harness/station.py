@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from tests.harness.decoder import Attribute, Family, Route, Update
-from trio_bgp.runtime.transport import StreamTransport, Transport
+from trio_bgp.runtime.session.transport import StreamTransport, Transport
 from trio_bgp.settings import BmpStationSettings
 from trio_bgp.testing.window import window_stream_pair
 

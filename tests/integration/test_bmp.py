@@ -414,17 +414,17 @@ async def test_nobody_is_watched_for_nobody(autojump_clock: trio.testing.MockClo
         forwarder = the_lab.speaker.forwarder
         own = the_lab.member(1).outbound
         assert forwarder.observers == []
-        assert forwarder.server.on_change is None
+        assert forwarder.core.on_change is None
         stations.refused.clear()
         await trio.sleep(40)
         assert len(forwarder.observers) == 1
-        assert forwarder.server.on_change is not None
+        assert forwarder.core.on_change is not None
         assert the_lab.member(1).outbound is not own
         assert the_lab.member(1).outbound.queued == own.queued
         await stations.last(5000).stream.aclose()
         await the_lab.settle()
         assert forwarder.observers == []
-        assert forwarder.server.on_change is None
+        assert forwarder.core.on_change is None
         assert the_lab.member(1).outbound is own
 
 
@@ -631,7 +631,7 @@ async def test_a_bug_is_the_stations_misfortune(
             raise RuntimeError("a bug")
 
         with monkeypatch.context() as patched:
-            patched.setattr("trio_bgp.runtime.bmp.best_paths", broken)
+            patched.setattr("trio_bgp.monitoring.bmp.best_paths", broken)
             await one.say(announce(1, TEN) + announce(1, ELEVEN))
             await the_lab.settle()
         assert caplog.text.count("bmp.crashed") == 1

@@ -27,7 +27,7 @@ class Observer:
     """Says what has been counted since it was asked last."""
 
     def __init__(self, the_lab: Lab) -> None:
-        self._egress = the_lab.speaker.forwarder.server.egress
+        self._egress = the_lab.speaker.forwarder.core.egress
         self.since()
 
     def since(self) -> dict[str, Counters]:

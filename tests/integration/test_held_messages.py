@@ -57,7 +57,7 @@ async def test_the_example_holds_and_lets_go_in_order(autojump_clock: object) ->
         await the_lab.settle()
         assert counted == [2]
         assert two.updates[-2:] == sent
-        assert set(the_lab.speaker.forwarder.server.table(IPV4_UNICAST).routes) == {ROUTE[1]}
+        assert set(the_lab.speaker.forwarder.core.table(IPV4_UNICAST).routes) == {ROUTE[1]}
 
 
 async def test_a_held_message_goes_to_chosen_peers_only(autojump_clock: object) -> None:

@@ -17,14 +17,14 @@ from tests.harness import decoder
 from tests.harness.decoder import V4, Route
 from tests.harness.lab import Lab, address_of, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
-from trio_bgp.passthrough import catch_up
-from trio_bgp.passthrough.catch_up import Replay
-from trio_bgp.passthrough.forward import RouteServer
-from trio_bgp.passthrough.group import Member
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.passthrough.pool import LARGE_SLAB
+from trio_bgp.routing import catch_up
+from trio_bgp.routing.catch_up import Replay
+from trio_bgp.routing.forward import RoutingCore
+from trio_bgp.routing.group import Member
 from trio_bgp.runtime.forwarder import SLICE_MESSAGES
-from trio_bgp.runtime.transport import StreamTransport
+from trio_bgp.runtime.session.transport import StreamTransport
 from trio_bgp.settings import AddPathSettings
 from trio_bgp.wire.numbers import IPV4_UNICAST
 
@@ -105,15 +105,15 @@ async def test_a_flood_of_keepalives_leaves_the_others_their_turn(autojump_clock
 
 
 class Server:
-    """A daemon's `RouteServer` with another `updates`; the class itself cannot be changed where it is compiled."""
+    """A daemon's `RoutingCore` with another `updates`; the class itself cannot be changed where it is compiled."""
 
-    def __init__(self, the_lab: Lab, updates: Callable[[RouteServer, Member, Any, Any], None]) -> None:
-        self._server = the_lab.speaker.forwarder.server
+    def __init__(self, the_lab: Lab, updates: Callable[[RoutingCore, Member, Any, Any], None]) -> None:
+        self._server = the_lab.speaker.forwarder.core
         self._updates = updates
-        the_lab.speaker.forwarder.server = self  # type: ignore[assignment]
+        the_lab.speaker.forwarder.core = self  # type: ignore[assignment]
 
     def updates(self, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
-        """See `RouteServer.updates`."""
+        """See `RoutingCore.updates`."""
         self._updates(self._server, member, message, offsets)
 
     def __getattr__(self, name: str) -> Any:
@@ -124,7 +124,7 @@ async def test_many_updates_in_one_read_are_handled_in_slices(autojump_clock: Mo
     """End-of-RIBs are the shortest UPDATEs, 11,000 in a read: others have their turn between slices of them."""
     sizes: list[int] = []
 
-    def counted(server: RouteServer, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
+    def counted(server: RoutingCore, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
         sizes.append(len(offsets))
         server.updates(member, message, offsets)
 
@@ -143,7 +143,7 @@ async def test_a_flood_of_updates_waits_for_its_turn_among_the_others(autojump_c
     at: dict[str, int] = {}
     handled = 0
 
-    def counted(server: RouteServer, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
+    def counted(server: RoutingCore, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
         nonlocal handled
         server.updates(member, message, offsets)
         handled += len(offsets)
@@ -172,7 +172,7 @@ async def test_a_bug_met_by_one_peers_updates_ends_that_session_alone(
     worse, bad = prefix(7), prefix(9)
     armed = False
 
-    def broken(server: RouteServer, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
+    def broken(server: RoutingCore, member: Member, message: PassthroughMessage, offsets: Sequence[int]) -> None:
         if not armed:
             server.updates(member, message, offsets)
             return
@@ -389,7 +389,7 @@ async def test_thousands_of_paths_to_one_prefix(autojump_clock: MockClock) -> No
             route = (V4, (number + 1).to_bytes(4, "big") + prefix(1)[1])
             await one.say(announce(route, by=(65001, 1000 + number)))
         await the_lab.settle()
-        assert len(the_lab.speaker.forwarder.server.table(IPV4_UNICAST).routes[prefix(1)[1]]) == 1500  # type: ignore[arg-type]
+        assert len(the_lab.speaker.forwarder.core.table(IPV4_UNICAST).routes[prefix(1)[1]]) == 1500  # type: ignore[arg-type]
         assert set(two.table) == {prefix(1)}
         for number in range(1500):
             await one.say(decoder.withdraw([(V4, (number + 1).to_bytes(4, "big") + prefix(1)[1])]))

@@ -11,8 +11,8 @@ from tests.harness import decoder
 from tests.harness.decoder import V4, Route
 from tests.harness.lab import Lab, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
-from trio_bgp.passthrough import retention
-from trio_bgp.passthrough.catch_up import Progress
+from trio_bgp.routing import retention
+from trio_bgp.routing.catch_up import Progress
 from trio_bgp.settings import MaxPrefixesAction
 from trio_bgp.wire.numbers import IPV4_UNICAST
 

@@ -15,7 +15,7 @@ from tests.harness import decoder
 from tests.harness.decoder import V4, V6, Family, Route, Update
 from tests.harness.lab import Lab, lab, peer_settings
 from tests.harness.speaker import ScriptedSpeaker
-from trio_bgp.runtime.telling import GATHER_SECONDS
+from trio_bgp.runtime.replays import GATHER_SECONDS
 from trio_bgp.session.fsm import State
 from trio_bgp.settings import AddPathSettings, BgpRole, NextHopCheck, PeerSettings
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from tests.harness import decoder
 from tests.harness.decoder import KEEPALIVE, MARKER, NOTIFICATION, OPEN, REFRESH, UPDATE, V4, message
 from tests.harness.lab import Lab, address_of, lab, peer_settings
-from trio_bgp.runtime.transport import StreamTransport, Transport
+from trio_bgp.runtime.session.transport import StreamTransport, Transport
 from trio_bgp.session.fsm import State
 from trio_bgp.settings import AddPathSettings, BgpRole, PeerSettings, Role
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST

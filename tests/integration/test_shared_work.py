@@ -12,7 +12,7 @@ from tests.harness.decoder import V4
 from tests.harness.lab import LOCAL_AS, lab, peer_settings
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.rib.path import Path
-from trio_bgp.runtime.outbound import Outbound
+from trio_bgp.runtime.session.outbound import Outbound
 from trio_bgp.settings import AddPathSettings, Role
 from trio_bgp.wire.numbers import IPV4_UNICAST
 
@@ -61,7 +61,7 @@ async def test_a_variant_is_made_once_for_all_who_read_it_alike(
             assert sorted(Counter(map(id, queued)).values()) == sorted(
                 [1, *(times * count for count in KINDS.values())]
             )
-            paths.append(the_lab.speaker.forwarder.server.table(IPV4_UNICAST).routes[prefix])
+            paths.append(the_lab.speaker.forwarder.core.table(IPV4_UNICAST).routes[prefix])
         assert paths[0] is paths[1]
         assert isinstance(paths[0], Path)
         # For 2-octet AS numbers and for reflection; ADD-PATH changes no attribute.

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.harness import decoder
 from trio_bgp.passthrough import mask
-from trio_bgp.passthrough.group import Member
-from trio_bgp.passthrough.ingress import Ingress
 from trio_bgp.passthrough.mask import can_pass_through, describe, mask_of, obstacle
 from trio_bgp.passthrough.message import PassthroughMessage
 from trio_bgp.rib.path import PathIdentifiers
+from trio_bgp.routing.group import Member
+from trio_bgp.routing.ingress import Ingress
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import PeerSettings, Role, SpeakerSettings
 from trio_bgp.wire import numbers

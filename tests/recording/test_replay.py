@@ -30,7 +30,7 @@ from trio_bgp.recording.adapter import Choice
 from trio_bgp.recording.player import Outcome, ReplaySettings, replay
 from trio_bgp.recording.recorder import record_table, start_recording
 from trio_bgp.recording.source import Recording
-from trio_bgp.runtime.transport import StreamTransport, Transport
+from trio_bgp.runtime.session.transport import StreamTransport, Transport
 from trio_bgp.settings import AddPathSettings, PeerSettings, RecordSettings
 from trio_bgp.testing.window import window_stream_pair
 from trio_bgp.wire.header import KEEPALIVE

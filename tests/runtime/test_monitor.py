@@ -7,8 +7,8 @@ import trio
 from tests.harness import decoder
 from tests.harness.decoder import V4
 from tests.harness.lab import lab, peer_settings
-from trio_bgp.runtime.connection import Connection
 from trio_bgp.runtime.monitor import Monitor
+from trio_bgp.runtime.session.connection import Connection
 from trio_bgp.session.fsm import State
 
 KINDS = {1: "OPEN", 2: "UPDATE", 3: "NOTIFICATION", 4: "KEEPALIVE"}

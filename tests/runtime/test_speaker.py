@@ -14,9 +14,9 @@ from trio.testing import MockClock
 from trio_bgp.passthrough.pool import BufferPool
 from trio_bgp.runtime.commands import Command
 from trio_bgp.runtime.forwarder import Forwarder
-from trio_bgp.runtime.peer import Peer
+from trio_bgp.runtime.session.peer import Peer
+from trio_bgp.runtime.session.transport import StreamTransport, Transport
 from trio_bgp.runtime.speaker import Speaker
-from trio_bgp.runtime.transport import StreamTransport, Transport
 from trio_bgp.session.fsm import State
 from trio_bgp.settings import Endpoint, PeerSettings, Settings, SpeakerSettings
 from trio_bgp.wire.capabilities import FourOctetAs, Multiprotocol

@@ -17,7 +17,7 @@ import trio.testing
 from tests.harness.lab import Lab, lab
 from tests.harness.speaker import ScriptedSpeaker
 from tests.integration.test_mixed_oracle import OPAQUE_FAMILY, PeerModel, Run, random_peers, settings_of
-from trio_bgp.runtime.transport import StreamTransport
+from trio_bgp.runtime.session.transport import StreamTransport
 from trio_bgp.testing import Faults, FaultyStream, deterministic, window_stream_pair
 from trio_bgp.wire.nlri import Framing
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from trio_bgp.cli.client import Client, ControlError, client_of
-from trio_bgp.cli.words import ROUTE_WORDS, TAIL_WORDS
+from trio_bgp.cli.route_query import ROUTE_WORDS, TAIL_WORDS
 
 __all__ = ["add_parser", "command_of", "complete"]
 

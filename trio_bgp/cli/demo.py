@@ -12,9 +12,9 @@ import trio.testing
 
 from trio_bgp.cli.embedded import EmbeddedSpeaker, Held
 from trio_bgp.cli.sample_table import SampleRoute, make_prefixes, make_routes, messages
+from trio_bgp.runtime.session.transport import StreamTransport
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.runtime.statistics import ForwarderStatistics, GroupStatistics
-from trio_bgp.runtime.transport import StreamTransport
 from trio_bgp.settings import AddPathSettings, PeerSettings, Role, Settings, SpeakerSettings
 from trio_bgp.wire.as_path import format_as_path
 from trio_bgp.wire.attribute_block import narrow

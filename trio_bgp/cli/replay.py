@@ -22,7 +22,7 @@ from trio_bgp.mrt.table import PeerEntry, PeerIndexTable, Rib
 from trio_bgp.recording.adapter import Choice
 from trio_bgp.recording.player import Outcome, ReplaySettings, replay
 from trio_bgp.recording.source import Recording
-from trio_bgp.runtime import sockets
+from trio_bgp.runtime.session import sockets
 from trio_bgp.settings import AddPathSettings, PeerSettings
 from trio_bgp.wire.numbers import FAMILIES, IPV4_UNICAST, IPV6_UNICAST, Family, MessageType
 

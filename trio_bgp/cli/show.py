@@ -6,8 +6,8 @@ import sys
 from typing import Any, Final
 
 from trio_bgp.cli.client import Client, add_options, asking, client_of, print_json
+from trio_bgp.cli.route_query import ROUTE_WORDS, WordsError, parse_words
 from trio_bgp.cli.tables import console, duration, groups_table, number, peers_table, stations_table
-from trio_bgp.cli.words import ROUTE_WORDS, WordsError, parse_words
 
 __all__ = ["add_explain_parser", "add_parser"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from rich.text import Text
 
 from trio_bgp.cli.client import UnreachableError, add_options, asking, client_of
+from trio_bgp.cli.route_query import TAIL_WORDS, WordsError, parse_words
 from trio_bgp.cli.tables import BAD, GOOD, console
-from trio_bgp.cli.words import TAIL_WORDS, WordsError, parse_words
 
 __all__ = ["add_parser"]
 

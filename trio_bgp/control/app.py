@@ -9,14 +9,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from trio_bgp.control.act import Act, Reload
-from trio_bgp.control.answer import Refused, refused
 from trio_bgp.control.birdwatcher import Birdwatcher
-from trio_bgp.control.counts import Counting
 from trio_bgp.control.guard import Guard, page_policy
-from trio_bgp.control.live import Flow, Tail
-from trio_bgp.control.look import Look
+from trio_bgp.control.read import Look
+from trio_bgp.control.request import Refused, refused
+from trio_bgp.control.route_counts import Counting
 from trio_bgp.control.snapshot import Snapshot
+from trio_bgp.control.stream import Flow, Tail
+from trio_bgp.control.write import Act, Reload
 from trio_bgp.runtime.speaker import Speaker
 
 __all__ = ["Reload", "make_app", "make_looking_glass"]

@@ -18,8 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trio_bgp import __version__
-from trio_bgp.control.answer import Endpoint, Refused, Streamed
-from trio_bgp.control.counts import Counting, RouteCounts
+from trio_bgp.control.request import Endpoint, Refused, Streamed
+from trio_bgp.control.route_counts import Counting, RouteCounts
 from trio_bgp.control.routes import parse_prefix
 from trio_bgp.control.snapshot import Snapshot, Wanted
 from trio_bgp.session.fsm import State

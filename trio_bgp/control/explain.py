@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trio_bgp.control.routes import attributes_in_words, route_in_words
-from trio_bgp.passthrough.audience import LLGR_STALE, NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED, well_known
-from trio_bgp.passthrough.forward import RouteServer
-from trio_bgp.passthrough.group import Group, Member
 from trio_bgp.passthrough.mask import EXTENDED_MESSAGE
 from trio_bgp.passthrough.rewrite import rewritten
+from trio_bgp.policy.audience import LLGR_STALE, NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED, well_known
 from trio_bgp.rib.decision import candidates
 from trio_bgp.rib.export import exports
 from trio_bgp.rib.path import DEFAULT_LOCAL_PREF, Path
+from trio_bgp.routing.forward import RoutingCore
+from trio_bgp.routing.group import Group, Member
 from trio_bgp.settings import BgpRole, Role
 from trio_bgp.wire.attribute_block import walk
 from trio_bgp.wire.nlri import format_nlri
@@ -39,7 +39,7 @@ _OTHER_RULES: Final[Mapping[int, str]] = {
 }
 
 
-def explain(server: RouteServer, family: Family, nlri: bytes, member: Member, group: Group) -> dict[str, Any]:
+def explain(server: RoutingCore, family: Family, nlri: bytes, member: Member, group: Group) -> dict[str, Any]:
     """Why a receiver gets which paths to a prefix, and how.
 
     Args:
@@ -84,7 +84,7 @@ def explain(server: RouteServer, family: Family, nlri: bytes, member: Member, gr
     return {**found, "verdict": verdict, "behind": member.behind is not None, "paths": paths}
 
 
-def _sent(server: RouteServer, family: Family, path: Path, member: Member, group: Group) -> dict[str, Any]:
+def _sent(server: RoutingCore, family: Family, path: Path, member: Member, group: Group) -> dict[str, Any]:
     """How a chosen path goes out."""
     words = rewritten(path, family, group.rules)
     if words is None:
@@ -171,7 +171,7 @@ def _rule(name: str, before: Mapping[str, Any], after: Mapping[str, Any], group:
 
 
 def _forbidden(path: Path, source: Role | None, member: Member, *, silent: bool) -> str:
-    """Why a receiver may not have a path (`trio_bgp.passthrough.audience`)."""
+    """Why a receiver may not have a path (`trio_bgp.policy.audience`)."""
     if silent:
         return f"nothing is exported to {member.name}: no policy says so (RFC 8212)"
     settings = member.settings

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from trio_bgp.control.answer import Refused
+from trio_bgp.control.request import Refused
 from trio_bgp.wire.as_path import encode_as_path
 from trio_bgp.wire.attribute_block import encode_attribute
 from trio_bgp.wire.attributes import AttributeContext, parse_attributes

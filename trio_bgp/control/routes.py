@@ -3,9 +3,9 @@
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any, Final
 
-from trio_bgp.passthrough.group import Group
 from trio_bgp.passthrough.rewrite import rewritten
 from trio_bgp.rib.path import Path
+from trio_bgp.routing.group import Group
 from trio_bgp.wire.as_path import decode_as_path, format_as_path
 from trio_bgp.wire.attribute_block import walk
 from trio_bgp.wire.nlri import format_nlri, prefix_octets

@@ -13,13 +13,13 @@ import trio
 from trio_bgp import __version__
 from trio_bgp.control.explain import explain
 from trio_bgp.control.routes import route_in_words
-from trio_bgp.passthrough.group import Group, Member
 from trio_bgp.passthrough.mask import describe
 from trio_bgp.passthrough.rewrite import rewritten
 from trio_bgp.rib.decision import Entry, best, candidates
 from trio_bgp.rib.export import exports
 from trio_bgp.rib.path import Path
-from trio_bgp.runtime.peer import Peer
+from trio_bgp.routing.group import Group, Member
+from trio_bgp.runtime.session.peer import Peer
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.session.fsm import State
 from trio_bgp.settings import PeerSettings
@@ -138,7 +138,7 @@ class Snapshot:
         if member is None:
             return found
         negotiated = member.negotiated
-        group = self.speaker.forwarder.server.egress.group_of.get(member)
+        group = self.speaker.forwarder.core.egress.group_of.get(member)
         return {
             **found,
             "local_address": None if member.local_address is None else str(member.local_address),
@@ -162,7 +162,7 @@ class Snapshot:
 
     def groups(self) -> list[dict[str, Any]]:
         """Who shares octets with whom, and how much went unchanged."""
-        return [self._group(group) for group in self.speaker.forwarder.server.egress.groups]
+        return [self._group(group) for group in self.speaker.forwarder.core.egress.groups]
 
     def bmp(self) -> list[dict[str, Any]]:
         """Every BMP station, and how it keeps up."""
@@ -187,7 +187,7 @@ class Snapshot:
 
     def memory(self) -> dict[str, Any]:
         """What is kept, and how much of it."""
-        server = self.speaker.forwarder.server
+        server = self.speaker.forwarder.core
         pool = self.speaker.forwarder.pool.statistics()
         return {
             "resident_octets": _resident(),
@@ -235,7 +235,7 @@ class Snapshot:
         return {"prefixes": prefixes, "paths": paths}
 
     async def _select(self, wanted: Wanted) -> AsyncGenerator[list[Selected]]:
-        server = self.speaker.forwarder.server
+        server = self.speaker.forwarder.core
         member = None if wanted.receiver is None else self.speaker.member(wanted.receiver)
         if wanted.receiver is not None and member is None:
             return
@@ -266,13 +266,13 @@ class Snapshot:
 
     def longest(self, family: Family, key: bytes) -> bytes | None:
         """The key of the longest prefix in the table that covers one; None if none does."""
-        table = self.speaker.forwarder.server.tables.get(family)
+        table = self.speaker.forwarder.core.tables.get(family)
         return None if table is None else next(_matching(table.routes, key, "longest"), None)
 
     def explain(self, family: Family, key: bytes, receiver: str) -> dict[str, Any] | None:
         """Why a peer gets what of a prefix; None if it is not established."""
         member = self.speaker.member(receiver)
-        server = self.speaker.forwarder.server
+        server = self.speaker.forwarder.core
         group = None if member is None else server.egress.group_of.get(member)
         if member is None or group is None:
             return None

@@ -8,8 +8,8 @@ import attrs
 
 from trio_bgp.mrt.records import MrtError
 from trio_bgp.mrt.updates import take_apart
-from trio_bgp.runtime.connection import Connection
 from trio_bgp.runtime.monitor import Monitor
+from trio_bgp.runtime.session.connection import Connection
 from trio_bgp.session.fsm import State
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import AddPathSettings, Endpoint, PeerSettings, Policy, Role, Settings, SpeakerSettings

@@ -6,9 +6,9 @@ from typing import Final
 import trio
 
 from trio_bgp.passthrough.pool import BufferPool
-from trio_bgp.runtime.outbound import Outbound
-from trio_bgp.runtime.reader import Batch, MessageReader
-from trio_bgp.runtime.transport import Transport, TransportClosed
+from trio_bgp.runtime.session.outbound import Outbound
+from trio_bgp.runtime.session.reader import Batch, MessageReader
+from trio_bgp.runtime.session.transport import Transport, TransportClosed
 from trio_bgp.session.events import (
     BgpOpen,
     Close,

@@ -48,7 +48,7 @@ async def dump_tables(speaker: Speaker) -> AsyncGenerator[bytes, None]:
         index[speaker.forwarder.local] = len(peers)
         peers.append(PeerEntry(own.bgp_identifier, IPv4Address(0), own.local_as))
     yield encode_record(encode_peer_index_table(PeerIndexTable(own.bgp_identifier, VIEW, tuple(peers)), now))
-    for family, routes in list(speaker.forwarder.server.tables.items()):
+    for family, routes in list(speaker.forwarder.core.tables.items()):
         add_path = any(family in member.negotiated.add_path_receive for member in members)
         sequence = 0
         octets: list[bytes] = []

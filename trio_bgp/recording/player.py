@@ -13,7 +13,7 @@ from trio_bgp.mrt.records import MrtError
 from trio_bgp.recording.adapter import Adapter, Choice, Target
 from trio_bgp.recording.dialogue import Dialogue
 from trio_bgp.recording.source import Recorded, Recording
-from trio_bgp.runtime.transport import Transport, TransportClosed
+from trio_bgp.runtime.session.transport import Transport, TransportClosed
 from trio_bgp.settings import PeerSettings, SpeakerSettings
 from trio_bgp.wire.notification import Notification, shutdown_communication
 from trio_bgp.wire.numbers import CeaseSubcode, ErrorCode

@@ -14,8 +14,8 @@ from trio_bgp.mrt.records import MrtError, encode_record
 from trio_bgp.mrt.updates import take_apart
 from trio_bgp.recording.dump import dump_tables
 from trio_bgp.recording.files import RotatingFile
-from trio_bgp.runtime.connection import Connection
 from trio_bgp.runtime.monitor import Monitor
+from trio_bgp.runtime.session.connection import Connection
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.session.fsm import State
 from trio_bgp.settings import RecordSettings

@@ -30,7 +30,7 @@ class Source:
         paths: its interned paths by family.
         lanes: its lanes, by received path identifier; None is for NLRI that have none.
         stale: routes kept from before a restart, or not yet announced again in a refresh, that it has said nothing of
-            since (`trio_bgp.passthrough.retention`).
+            since (`trio_bgp.routing.retention`).
     """
 
     __slots__ = (
@@ -188,7 +188,7 @@ class Path:
         attributes: the path attributes' octets without MP_REACH_NLRI and MP_UNREACH_NLRI, AS numbers in four octets.
         next_hop: the next-hop field of MP_REACH_NLRI; None when the route came in the UPDATE's own NLRI field.
         extra: what the NLRI carry besides their key: MPLS labels and the like (`trio_bgp.wire.nlri.KEYED`).
-        audience: a bit for each class of receivers that may have it (`trio_bgp.passthrough.audience`).
+        audience: a bit for each class of receivers that may have it (`trio_bgp.policy.audience`).
         seen: a bit for each attribute type that may be among the attributes; one without a bit is not.
         rank: preference as one number, lower is better: RFC 4271 section 9.1 without MED.
         neighbor_as: MED is compared only between paths with the same one.

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import attrs
 
-from trio_bgp.passthrough.group import Member
-from trio_bgp.runtime.reader import Batch
+from trio_bgp.routing.group import Member
+from trio_bgp.runtime.session.reader import Batch
 from trio_bgp.session.events import Close
 from trio_bgp.wire.numbers import Family
 from trio_bgp.wire.route_refresh import RouteRefreshMessage

@@ -16,12 +16,12 @@ from typing import Final
 import attrs
 import trio
 
-from trio_bgp.passthrough.catch_up import BORR, EORR, Progress
-from trio_bgp.passthrough.forward import RouteServer
-from trio_bgp.passthrough.group import Member, OutboundQueue
 from trio_bgp.passthrough.pool import BufferPool
-from trio_bgp.passthrough.retention import Job, Retention
 from trio_bgp.rib.path import Source
+from trio_bgp.routing.catch_up import BORR, EORR, Progress
+from trio_bgp.routing.forward import RoutingCore
+from trio_bgp.routing.group import Member, OutboundQueue
+from trio_bgp.routing.retention import Job, Retention
 from trio_bgp.runtime.commands import (
     Command,
     EndOfRib,
@@ -33,13 +33,13 @@ from trio_bgp.runtime.commands import (
     Updates,
     Wake,
 )
-from trio_bgp.runtime.holding import HeldMessage, Holding, Intercept
+from trio_bgp.runtime.held_messages import HeldMessage, Holding, Intercept
 from trio_bgp.runtime.monitor import Monitor
-from trio_bgp.runtime.outbound import Cork
-from trio_bgp.runtime.reader import Batch
 from trio_bgp.runtime.refusals import LOGGED_OCTETS, Refusals
+from trio_bgp.runtime.replays import ReplayScheduler
+from trio_bgp.runtime.session.outbound import Cork
+from trio_bgp.runtime.session.reader import Batch
 from trio_bgp.runtime.statistics import ForwarderStatistics, group_statistics
-from trio_bgp.runtime.telling import Telling
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import PeerSettings, Settings
 from trio_bgp.wire.numbers import Family
@@ -80,9 +80,9 @@ class Forwarder:
     def __init__(self, settings: Settings, pool: BufferPool | None = None) -> None:
         self.pool = BufferPool() if pool is None else pool
         self._refusals = Refusals()
-        self.server = RouteServer(settings.speaker, self._refusals.report, self._refusals.withheld)
+        self.core = RoutingCore(settings.speaker, self._refusals.report, self._refusals.withheld)
         self._speaker = settings.speaker
-        self.holding = Holding(self.server, self.pool)
+        self.holding = Holding(self.core, self.pool)
         self.held = self.holding.messages
         """Messages that a program holds."""
         self.intercept: Intercept | None = None
@@ -100,11 +100,11 @@ class Forwarder:
         self.inbox: trio.MemorySendChannel[Command]
         self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
         self.members: list[Member] = []
-        self._telling = Telling(self.server)
+        self._replays = ReplayScheduler(self.core)
         self._started: deque[_Started] = deque()
         self._jobs: deque[Job] = deque()
-        self._retention = Retention(self.server)
-        self.server.on_end_of_rib = self._end_of_rib
+        self._retention = Retention(self.core)
+        self.core.on_end_of_rib = self._end_of_rib
         self._octets_out_gone = 0
         self._leaving = False
         # After a restart: who is up but is not told anything yet, until when, and whose End-of-RIB is waited for.
@@ -145,7 +145,7 @@ class Forwarder:
 
     def wake(self) -> None:
         """Have the forwarder look again at who waits for something. Never blocks."""
-        if self._telling.waiting:
+        if self._replays.waiting:
             # If the channel is full there are commands to handle, and it looks after each of them.
             with contextlib.suppress(trio.WouldBlock):
                 self.inbox.send_nowait(Wake())
@@ -157,7 +157,7 @@ class Forwarder:
         """
         if len(self._started) == 1 and self._started[0].position:
             self.cork.active = False
-        elif self.cork.flush() and self._telling.waiting:
+        elif self.cork.flush() and self._replays.waiting:
             self._can_work = True
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -206,7 +206,7 @@ class Forwarder:
         if self._can_work or self._started:
             return None
         deadline = min(
-            self._telling.next_deadline(),
+            self._replays.next_deadline(),
             self._retention.next_deadline(),
             self._deferred_until,
         )
@@ -250,14 +250,14 @@ class Forwarder:
             if self.observers:
                 self._observe(member, batch)
             if self.intercept is None:
-                self.server.updates(member, batch.message, batch.offsets)
+                self.core.updates(member, batch.message, batch.offsets)
             else:
                 self.holding.ask(member, batch, self.intercept)
         except Exception:
             # A bug that one peer's octets have found must not be the others' misfortune.
             octets = bytes(batch.message.octets[: 4 * LOGGED_OCTETS]).hex()
             logger.exception("update.crashed name=%s octets=%s", member.name, octets)
-            self.server.recover(member, batch.message, batch.offsets)
+            self.core.recover(member, batch.message, batch.offsets)
         self._can_work = True
 
     def forward(self, number: int, to: Iterable[str] | None = None) -> None:
@@ -284,7 +284,7 @@ class Forwarder:
                     self.observers.remove(observer)
 
     def announce(self, family: Family, key: bytes, attributes: bytes, next_hop: bytes | None) -> None:
-        """Announce a route of our own; see `RouteServer.announce_local`."""
+        """Announce a route of our own; see `RoutingCore.announce_local`."""
         if self.local is None:
             self.local = Source(
                 name="local",
@@ -294,16 +294,16 @@ class Forwarder:
                 external=False,
             )
             self.local.local = True
-        self.server.announce_local(self.local, family, key, attributes, next_hop)
+        self.core.announce_local(self.local, family, key, attributes, next_hop)
         self.wake()
 
     def withdraw(self, family: Family, key: bytes) -> bool:
         """Withdraw a route of our own; False if there is none."""
         if self.local is None:
             return False
-        lanes = self.server.table(family).lanes_of(self.local, [key])
+        lanes = self.core.table(family).lanes_of(self.local, [key])
         for lane, nlris in lanes.items():
-            self.server.withdraw_lane(lane, family, nlris)
+            self.core.withdraw_lane(lane, family, nlris)
         self.wake()
         return bool(lanes)
 
@@ -321,13 +321,13 @@ class Forwarder:
         self._jobs.extend(self._retention.returned(member, now))
         self._tell_observers(command)
         if self._deferred is not None:
-            self.server.join_source(member)
+            self.core.join_source(member)
             self._deferred.append(member)
             return
         if self._leaving:
             member.mark_graceful_shutdown()
-        self.server.join(member)
-        self._telling.tell_all(member, now)
+        self.core.join(member)
+        self._replays.tell_all(member, now)
 
     def _tell_observers(self, event: PeerUp | EndOfRib | PeerDown) -> None:
         for observer in list(self.session_observers):
@@ -341,8 +341,8 @@ class Forwarder:
         del self.sessions[member]
         self._tell_observers(command)
         self._octets_out_gone += member.octets_out
-        self.server.leave(member)
-        self._telling.leave(member)
+        self.core.leave(member)
+        self._replays.leave(member)
         if self._deferred is not None and member in self._deferred:
             self._deferred.remove(member)
         now = trio.current_time()
@@ -352,14 +352,14 @@ class Forwarder:
     def mark_graceful_shutdown(self) -> None:
         """Announce all routes again with GRACEFUL_SHUTDOWN, to whoever is up and will come (RFC 8326, section 4)."""
         self._leaving = True
-        self._telling.forget_gathered()
+        self._replays.forget_gathered()
         for member in self.members:
-            if member in self.server.egress.group_of:
-                self.server.leave_receiver(member)
+            if member in self.core.egress.group_of:
+                self.core.leave_receiver(member)
                 member.behind = None
                 member.mark_graceful_shutdown()
-                self.server.join_receiver(member)
-                self._telling.tell_all(member, trio.current_time())
+                self.core.join_receiver(member)
+                self._replays.tell_all(member, trio.current_time())
         with contextlib.suppress(trio.WouldBlock):
             self.inbox.send_nowait(Wake())
 
@@ -381,8 +381,8 @@ class Forwarder:
         now = trio.current_time()
         logger.info("forwarder.restarted peers=%d", len(members))
         for member in members:
-            self.server.join_receiver(member)
-            self._telling.tell_all(member, now)
+            self.core.join_receiver(member)
+            self._replays.tell_all(member, now)
 
     def _refresh(self, member: Member, message: RouteRefreshMessage) -> None:
         if member not in self.members or message.family not in member.negotiated.families:
@@ -394,7 +394,7 @@ class Forwarder:
             self._jobs.extend(self._retention.end_refresh(member, message.family))
         if message.subtype != 0 or (self._deferred is not None and member in self._deferred):
             return
-        self._telling.refresh(member, message.family, now)
+        self._replays.refresh(member, message.family, now)
 
     def _work(self) -> bool:
         """A few short steps of what there is to do, in turn; whether anything was done."""
@@ -403,21 +403,21 @@ class Forwarder:
             self._jobs.extend(self._retention.due(now))
         if self._deferred_until <= now:
             self._end_deferral()
-        self._telling.begin(now)
+        self._replays.begin(now)
         self._can_work = False
         worked = False
         if self._jobs:
             worked = self._can_work = True
             if self._jobs[0].step() is Progress.DONE:
                 self._jobs.popleft()
-        if self._telling.step(self.members):
+        if self._replays.step(self.members):
             worked = self._can_work = True
         return worked
 
     def statistics(self) -> ForwarderStatistics:
         """Counters and sizes as they are now."""
-        egress = self.server.egress
-        counters = self.server.counters
+        egress = self.core.egress
+        counters = self.core.counters
         return ForwarderStatistics(
             members=len(self.members),
             groups=len(egress.groups),
@@ -429,7 +429,7 @@ class Forwarder:
             messages_withheld=counters.withheld,
             messages_repaired=counters.repaired,
             octets_out=self._octets_out_gone + sum(member.octets_out for member in self.members),
-            prefixes=sum(len(table) for table in self.server.tables.values()),
+            prefixes=sum(len(table) for table in self.core.tables.values()),
             paths=sum(sum(member.source.prefixes.values()) for member in self.members),
             behind=sum(group.behind for group in egress.groups),
             by_group=tuple(group_statistics(group) for group in egress.groups),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from trio_bgp.session.fsm import State
 
 if TYPE_CHECKING:
-    from trio_bgp.runtime.connection import Connection
+    from trio_bgp.runtime.session.connection import Connection
 
 __all__ = ["Monitor"]
 

@@ -1,4 +1,4 @@
-"""Telling systemd how the daemon is (sd_notify(3)): ready, stopping, reloading, alive."""
+"""ReplayScheduler systemd how the daemon is (sd_notify(3)): ready, stopping, reloading, alive."""
 
 import os
 import socket

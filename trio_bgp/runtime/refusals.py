@@ -5,8 +5,8 @@ from typing import Final
 
 import trio
 
-from trio_bgp.passthrough.group import Group, Member
 from trio_bgp.passthrough.repack import Withheld
+from trio_bgp.routing.group import Group, Member
 from trio_bgp.runtime.limits import RateLimit
 from trio_bgp.wire.numbers import family_name
 

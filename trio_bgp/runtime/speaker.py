@@ -11,15 +11,15 @@ from typing import Final
 import attrs
 import trio
 
-from trio_bgp.passthrough.group import Member
+from trio_bgp.monitoring.bmp import Stations
+from trio_bgp.monitoring.station import ConnectStation, connect_station
 from trio_bgp.passthrough.pool import BufferPool
-from trio_bgp.runtime import sockets
-from trio_bgp.runtime.bmp import Stations
+from trio_bgp.routing.group import Member
 from trio_bgp.runtime.forwarder import Forwarder
 from trio_bgp.runtime.limits import RateLimit
-from trio_bgp.runtime.peer import Connect, Peer, refuse
-from trio_bgp.runtime.station import ConnectStation, connect_station
-from trio_bgp.runtime.transport import SocketTransport, Transport
+from trio_bgp.runtime.session import sockets
+from trio_bgp.runtime.session.peer import Connect, Peer, refuse
+from trio_bgp.runtime.session.transport import SocketTransport, Transport
 from trio_bgp.session.fsm import State
 from trio_bgp.settings import Endpoint, PeerSettings, Settings
 from trio_bgp.wire.notification import Notification, shutdown_communication
@@ -284,7 +284,7 @@ class Speaker:
                     for connection in peer.connections:
                         if connection.member is not None:
                             connection.member.settings = change.settings
-                            self.forwarder.server.renew(connection.member)
+                            self.forwarder.core.renew(connection.member)
 
     def later(self, seconds: float, action: Callable[[], object]) -> None:
         """Do something after some time, if the daemon still runs then."""

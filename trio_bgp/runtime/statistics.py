@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from trio_bgp.passthrough.group import Group
 from trio_bgp.passthrough.mask import describe
+from trio_bgp.routing.group import Group
 
 __all__ = ["ForwarderStatistics", "GroupStatistics", "group_statistics"]
 

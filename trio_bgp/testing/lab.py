@@ -13,8 +13,8 @@ import trio.testing
 
 from trio_bgp.config import parse_settings
 from trio_bgp.config.diff import compare
+from trio_bgp.runtime.session.transport import StreamTransport, Transport
 from trio_bgp.runtime.speaker import PeerChange, Speaker
-from trio_bgp.runtime.transport import StreamTransport, Transport
 from trio_bgp.settings import AddPathSettings, PeerSettings, Policy, Role, Settings, SpeakerSettings
 from trio_bgp.testing.faults import Faults, FaultyStream
 from trio_bgp.testing.peer import BgpPeer

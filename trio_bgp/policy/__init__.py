@@ -1,0 +1,1 @@
+"""Verdicts: which paths may be taken, and which receivers may have them."""

@@ -1,0 +1,1 @@
+"""What a received UPDATE means for whom: tables, receivers, what each is sent."""
