@@ -374,3 +374,18 @@ class Settings:
     control: ControlSettings = ControlSettings()
     record: RecordSettings = RecordSettings()
     bmp: BmpSettings = BmpSettings()
+
+
+@attrs.frozen
+class PeerChange:
+    """What a new configuration says of a peer."""
+
+    kind: str
+    """`added`, `removed` or `changed`."""
+    name: str
+    settings: PeerSettings
+    """As it is to be; of a removed one as it was."""
+    keys: tuple[str, ...] = ()
+    """The settings that changed."""
+    reset: bool = False
+    """Its session has to end for that."""

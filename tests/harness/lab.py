@@ -13,6 +13,7 @@ import trio.testing
 
 from tests.harness.decoder import V4, V6, Family
 from tests.harness.speaker import ScriptedSpeaker
+from trio_bgp.monitoring.bmp import Stations
 from trio_bgp.monitoring.station import ConnectStation, connect_station
 from trio_bgp.runtime.session import sockets
 from trio_bgp.runtime.session.peer import Connect
@@ -109,7 +110,8 @@ async def lab(
         peers=tuple(peers),
         bmp=BmpSettings(stations=stations),
     )
-    speaker = Speaker(settings, connect=connect, rng=random.Random(seed), connect_station=connect_station)
+    speaker = Speaker(settings, connect=connect, rng=random.Random(seed))
+    Stations(speaker, connect=connect_station, rng=random.Random(seed))
     crashes = Crashes()
     logging.getLogger("trio_bgp").addHandler(crashes)
     try:
@@ -122,4 +124,4 @@ async def lab(
         logging.getLogger("trio_bgp").removeHandler(crashes)
     if crashes.records and not crash_expected:
         raise AssertionError(f"a daemon's task crashed: {crashes.records[0].getMessage()}") from crashes.cause
-    assert speaker.forwarder.pool.outstanding == 0, "slabs were not given back"
+    assert speaker.forwarder.board.pool.outstanding == 0, "slabs were not given back"

@@ -18,6 +18,7 @@ from tests.harness.lab import Lab, lab, peer_settings
 from tests.harness.station import LOC_RIB, FakeStation, FakeStations
 from trio_bgp import __version__
 from trio_bgp.config.diff import compare
+from trio_bgp.monitoring.bmp import Stations, stations_of
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.settings import (
     AddPathSettings,
@@ -212,7 +213,7 @@ async def test_a_dump_alone_is_never_too_much(autojump_clock: trio.testing.MockC
         stations.connected = trio.Event()
         await stations.connected.wait()
         told = stations.last(5000)
-        (record,) = the_lab.speaker.bmp.stations.values()
+        (record,) = stations_of(the_lab.speaker).values()
         most = 0
         while len(told.peers) < 4 or told.peers[LOC_RIB, ""].end_of_rib.get("loc") != [V4, V6]:
             most = max(most, record.queued)
@@ -242,7 +243,7 @@ async def test_a_station_that_cannot_follow_begins_anew(
                 await one.say(announce(1, *prefixes[start : start + 10], more=decoder.attribute(0xC0, 200, bytes(100))))
             await the_lab.settle()
         assert len(two.table) == 2000, "a slow station costs peers nothing"
-        (record,) = the_lab.speaker.bmp.stations.values()
+        (record,) = stations_of(the_lab.speaker).values()
         assert (record.state, record.overflows, record.queued) == ("waiting", 1, 0)
         assert record.messages_dropped > 10
         assert "bmp.down station=192.0.2.200:5000 reason='more than 100000 octets wait for it'" in caplog.text
@@ -270,7 +271,7 @@ async def test_attempts_to_connect_are_put_off(
         for gap, most in zip(gaps, [2, 4, 8, 16, 16, 16], strict=False):
             assert 0.75 * most <= gap <= most
         assert len(gaps) >= 6
-        (record,) = the_lab.speaker.bmp.stations.values()
+        (record,) = stations_of(the_lab.speaker).values()
         assert record.last_end == "cannot connect: ECONNREFUSED: Connection refused"
         stations.refused.clear()
         await trio.sleep(16)
@@ -394,7 +395,8 @@ async def test_a_speaker_can_be_told_of_stations_before_it_runs(autojump_clock: 
     """A program may do that; it connects to those it was told of last."""
     stations = FakeStations()
     settings = Settings(speaker=SpeakerSettings(local_as=65000, bgp_identifier=1))
-    speaker = Speaker(settings, connect_station=stations.connect)
+    speaker = Speaker(settings)
+    Stations(speaker, connect=stations.connect)
     speaker.reconfigure(attrs.evolve(settings, bmp=BmpSettings(stations=(station(5001),))), ())
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: speaker.run(task_status=task_status))

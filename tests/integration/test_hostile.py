@@ -260,7 +260,7 @@ async def test_small_messages_that_wait_do_not_keep_large_buffers(autojump_clock
         for number in range(2000):
             await one.say(announce(prefix(number)))
             await trio.testing.wait_all_tasks_blocked()
-        pool = the_lab.speaker.forwarder.pool
+        pool = the_lab.speaker.forwarder.board.pool
         assert len(two.table) == 2000
         assert all(the_lab.member(number).outbound.waiting > 1800 for number in (3, 4))
         assert all(the_lab.member(number).behind is None for number in (3, 4))

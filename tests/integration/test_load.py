@@ -48,7 +48,7 @@ async def test_a_tenth_of_the_receivers_freezes_for_a_minute(autojump_clock: Moc
             client.updates.clear()
         for client in frozen:
             client.freeze()
-        pool = the_lab.speaker.forwarder.pool
+        pool = the_lab.speaker.forwarder.board.pool
         members = [the_lab.member(each) for each in FROZEN]
         oracle: dict[Route, tuple[Attribute, ...]] = {}
         sent: list[bytes] = []

@@ -9,8 +9,7 @@ import pytest
 from tests.harness import decoder
 from tests.harness.decoder import V4, V6, Family, Route
 from tests.harness.lab import lab, peer_settings
-from trio_bgp.runtime.speaker import PeerChange
-from trio_bgp.settings import BgpRole, NextHopCheck
+from trio_bgp.settings import BgpRole, NextHopCheck, PeerChange
 from trio_bgp.wire.nlri import is_martian
 from trio_bgp.wire.numbers import IPV4_UNICAST, IPV6_UNICAST
 

@@ -209,7 +209,7 @@ async def test_what_comes_too_fast_is_lost_and_counted(tmp_path: Path, caplog: p
     settings = RecordSettings(updates=str(tmp_path / "u"), queue_limit=200)
     async with lab(peer_settings(1)) as running:
         recorder = Recorder(settings, 65000)
-        running.speaker.forwarder.monitors.append(recorder)
+        running.speaker.forwarder.board.monitors.append(recorder)
         one = await running.join(1)
         await one.say(announce(b"\x08\x0a") * 50)
         await running.settle()

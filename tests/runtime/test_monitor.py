@@ -7,8 +7,7 @@ import trio
 from tests.harness import decoder
 from tests.harness.decoder import V4
 from tests.harness.lab import lab, peer_settings
-from trio_bgp.runtime.monitor import Monitor
-from trio_bgp.runtime.session.connection import Connection
+from trio_bgp.runtime.board import Monitor, MonitoredConnection
 from trio_bgp.session.fsm import State
 
 KINDS = {1: "OPEN", 2: "UPDATE", 3: "NOTIFICATION", 4: "KEEPALIVE"}
@@ -24,15 +23,15 @@ class Notes(Monitor):
         self.wants_sent = wants_sent
         self.told: dict[str, list[str]] = {}
 
-    def changed(self, connection: Connection, old: State, new: State) -> None:
+    def changed(self, connection: MonitoredConnection, old: State, new: State) -> None:
         assert (new is State.ESTABLISHED) <= (connection.member is not None)
         self.told.setdefault(connection.peer.name, []).append(f"{old.value} {new.value}")
 
-    def received(self, connection: Connection, messages: Sequence[bytes]) -> None:
+    def received(self, connection: MonitoredConnection, messages: Sequence[bytes]) -> None:
         words = " ".join(KINDS[message[18]] for message in messages)
         self.told.setdefault(connection.peer.name, []).append(words)
 
-    def sent(self, connection: Connection, octets: bytes) -> None:
+    def sent(self, connection: MonitoredConnection, octets: bytes) -> None:
         assert octets.startswith(decoder.MARKER)
         self.told.setdefault(connection.peer.name, []).append(f"sent {len(octets)} octets")
 
@@ -41,7 +40,7 @@ async def test_a_session_from_its_open_to_its_end(autojump_clock: trio.abc.Clock
     """Each state once; UPDATEs of one read together; the message before what it leads to."""
     notes = Notes()
     async with lab(peer_settings(1)) as running:
-        running.speaker.forwarder.monitors.append(notes)
+        running.speaker.forwarder.board.monitors.append(notes)
         one = await running.join(1)
         await one.say(ROUTE + ROUTE)
         await running.settle()
@@ -65,7 +64,7 @@ async def test_what_is_sent_only_on_demand(autojump_clock: trio.abc.Clock) -> No
     """The route that another peer gets, as whole messages, to the monitor that asked and to no other."""
     notes, deaf = Notes(wants_sent=True), Notes()
     async with lab(peer_settings(1), peer_settings(2)) as running:
-        running.speaker.forwarder.monitors += [notes, deaf]
+        running.speaker.forwarder.board.monitors += [notes, deaf]
         one = await running.join(1)
         await running.join(2)
         await one.say(ROUTE)

@@ -115,7 +115,7 @@ async def running(
             assert await nursery.start(run) == []
             yield speaker, over
             nursery.cancel_scope.cancel()
-    assert speaker.forwarder.pool.outstanding == 0
+    assert speaker.forwarder.board.pool.outstanding == 0
 
 
 def states(speaker: Speaker) -> dict[str, State]:
@@ -416,7 +416,7 @@ async def test_two_speakers_over_loopback(caplog: pytest.LogCaptureFixture) -> N
                 await trio.sleep(0.01)
             server.shutdown()
     assert sum("saying 'bye'" in text for text in caplog.messages) == 2
-    assert server.forwarder.pool.outstanding == dialler.forwarder.pool.outstanding == 0
+    assert server.forwarder.board.pool.outstanding == dialler.forwarder.board.pool.outstanding == 0
 
 
 async def test_a_taken_port_ends_run_and_frees_the_others() -> None:

@@ -407,7 +407,7 @@ class Demo:
 
     def _summary(self, found: ForwarderStatistics, wrong: list[str]) -> None:
         """Say what happened. The arguments are of the moment before the daemon was stopped."""
-        held = self.speaker.forwarder.pool.outstanding
+        held = self.speaker.forwarder.board.pool.outstanding
         if held:
             wrong = [*wrong, f"{held} buffers were not given back"]
         self.correct = not wrong

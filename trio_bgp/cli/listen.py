@@ -106,7 +106,7 @@ async def _listen(arguments: argparse.Namespace, listen: list[Endpoint]) -> int:
             done.set()
 
     collector = Collector(tell)
-    speaker.forwarder.monitors.append(collector)
+    speaker.forwarder.board.monitors.append(collector)
     recorder: Recorder | None = None
     async with trio.open_nursery() as recording:
         recorder = start_recording(

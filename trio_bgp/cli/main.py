@@ -36,7 +36,9 @@ COMMANDS: Final[Mapping[str, str]] = {
 """The commands. The module of one is imported only when it is the one."""
 MODULES: Final[Mapping[str, str]] = {
     "explain": "show",
-    **dict.fromkeys(("clear", "shutdown", "enable", "announce", "withdraw", "wait", "dump", "diff", "reload"), "steer"),
+    **dict.fromkeys(
+        ("clear", "shutdown", "enable", "announce", "withdraw", "wait", "dump", "diff", "reload"), "control_commands"
+    ),
 }
 """The module in this folder where it is not of the command's name; it has `add_NAME_parser` then."""
 

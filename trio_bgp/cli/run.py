@@ -17,6 +17,7 @@ from trio_bgp.config import ConfigError, load_settings
 from trio_bgp.config.diff import compare
 from trio_bgp.config.places import default_socket
 from trio_bgp.control.server import serve
+from trio_bgp.monitoring.bmp import Stations
 from trio_bgp.recording.recorder import start_recording
 from trio_bgp.runtime.notify import Notifier
 from trio_bgp.runtime.speaker import Speaker
@@ -85,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _serve(settings: Settings, path: Path) -> None:
     speaker = Speaker(settings)
+    Stations(speaker)
     notifier = Notifier()
     control = settings.control
     named = control.socket is not None

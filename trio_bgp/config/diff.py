@@ -5,8 +5,7 @@ from typing import Final
 
 import attrs
 
-from trio_bgp.runtime.speaker import PeerChange
-from trio_bgp.settings import BmpSettings, PeerSettings, Settings
+from trio_bgp.settings import BmpSettings, PeerChange, PeerSettings, Settings
 
 __all__ = ["WITHOUT_RESET", "WITH_RESET", "Diff", "compare"]
 

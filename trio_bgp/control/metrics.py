@@ -141,7 +141,7 @@ def _stations(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _recorders(snapshot: Snapshot) -> Iterator[Metric]:
-    for monitor in list(snapshot.speaker.forwarder.monitors):
+    for monitor in list(snapshot.speaker.forwarder.board.monitors):
         if isinstance(monitor, Recorder):
             yield CounterMetricFamily("trio_bgp_recorded_records", "MRT records written.", monitor.recorded)
             yield CounterMetricFamily("trio_bgp_lost_records", "MRT records that were not.", monitor.lost)

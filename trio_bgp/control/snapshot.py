@@ -13,6 +13,7 @@ import trio
 from trio_bgp import __version__
 from trio_bgp.control.explain import explain
 from trio_bgp.control.routes import route_in_words
+from trio_bgp.monitoring.bmp import stations_of
 from trio_bgp.passthrough.mask import describe
 from trio_bgp.passthrough.rewrite import rewritten
 from trio_bgp.rib.decision import Entry, best, candidates
@@ -75,7 +76,7 @@ class Snapshot:
     def status(self) -> dict[str, Any]:
         """The whole in a few figures."""
         found = self.speaker.forwarder.statistics()
-        pool = self.speaker.forwarder.pool.statistics()
+        pool = self.speaker.forwarder.board.pool.statistics()
         return {
             "version": __version__,
             "local_as": self.speaker.settings.speaker.local_as,
@@ -182,13 +183,13 @@ class Snapshot:
                 "overflows": station.overflows,
                 "last_end": station.last_end,
             }
-            for station in self.speaker.bmp.stations.values()
+            for station in stations_of(self.speaker).values()
         ]
 
     def memory(self) -> dict[str, Any]:
         """What is kept, and how much of it."""
         server = self.speaker.forwarder.core
-        pool = self.speaker.forwarder.pool.statistics()
+        pool = self.speaker.forwarder.board.pool.statistics()
         return {
             "resident_octets": _resident(),
             "file_descriptors": len(list(File("/proc/self/fd").iterdir())) if File("/proc/self/fd").exists() else 0,

@@ -7,7 +7,7 @@ wants is not even looked at: observers are there only as long as somebody listen
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -23,8 +23,8 @@ from trio_bgp.rib.path import Source
 from trio_bgp.rib.table import Changes
 from trio_bgp.routing.group import Member
 from trio_bgp.runtime.commands import EndOfRib, Handshake, PeerDown, PeerUp
-from trio_bgp.runtime.forwarder import Forwarder
 from trio_bgp.runtime.session.outbound import Tap
+from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.session.events import Close
 from trio_bgp.settings import BmpStationSettings, Endpoint, MonitoredRib, Settings
 from trio_bgp.wire.bmp import (
@@ -55,7 +55,7 @@ from trio_bgp.wire.numbers import (
 from trio_bgp.wire.open import Open, encode_open
 from trio_bgp.wire.update import end_of_rib
 
-__all__ = ["Stations"]
+__all__ = ["Stations", "stations_of"]
 
 logger = logging.getLogger("trio_bgp.bmp")
 
@@ -92,8 +92,7 @@ class Stations:
     """The BMP stations, and what is told to them.
 
     Args:
-        forwarder: what is told of.
-        settings: the whole configuration.
+        speaker: what is reported; it runs these stations as a companion.
         connect: opens connections to stations; tests replace it.
         rng: for timer jitter.
         clock: Unix time in seconds.
@@ -101,13 +100,13 @@ class Stations:
 
     def __init__(
         self,
-        forwarder: Forwarder,
-        settings: Settings,
+        speaker: Speaker,
         *,
         connect: ConnectStation = connect_station,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        forwarder, settings = speaker.forwarder, speaker.settings
         self.stations: dict[Endpoint, Station] = {}
         self._forwarder = forwarder
         self._settings = settings
@@ -127,6 +126,7 @@ class Stations:
             PeerType.LOC_RIB_INSTANCE, 0, None, settings.speaker.local_as, settings.speaker.bgp_identifier
         )
         forwarder.session_observers.append(self._session)
+        speaker.companions.append(self)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep connections with all stations until cancelled."""
@@ -425,6 +425,12 @@ class Stations:
         self._attach()
         ribs = [rib for rib in settings.monitor if rib is not MonitoredRib.LOC_RIB]
         station.put_dump(self._dump(station, ribs, fresh))
+
+
+def stations_of(speaker: Speaker) -> Mapping[Endpoint, Station]:
+    """The BMP stations of a speaker by address; empty if it was given none."""
+    companion = next((each for each in speaker.companions if isinstance(each, Stations)), None)
+    return {} if companion is None else companion.stations
 
 
 def _headers(member: Member) -> dict[MonitoredRib | None, bytes]:

@@ -8,8 +8,7 @@ import attrs
 
 from trio_bgp.mrt.records import MrtError
 from trio_bgp.mrt.updates import take_apart
-from trio_bgp.runtime.monitor import Monitor
-from trio_bgp.runtime.session.connection import Connection
+from trio_bgp.runtime.board import Monitor, MonitoredConnection
 from trio_bgp.session.fsm import State
 from trio_bgp.session.negotiation import Negotiated
 from trio_bgp.settings import AddPathSettings, Endpoint, PeerSettings, Policy, Role, Settings, SpeakerSettings
@@ -128,7 +127,7 @@ class Tally:
 
 
 class Collector(Monitor):
-    """Counts what is said on each session of a speaker; put it into `Forwarder.monitors`.
+    """Counts what is said on each session of a speaker; put it into `Board.monitors`.
 
     Args:
         tell: called when a session comes up, when a table is complete, and when a session ends.
@@ -146,14 +145,14 @@ class Collector(Monitor):
             ("messages", "octets", "updates", "announced", "withdrawn", "malformed"), 0
         )
         self._tell = tell
-        self._tallies: dict[Connection, Tally] = {}
+        self._tallies: dict[MonitoredConnection, Tally] = {}
 
     @property
     def up(self) -> int:
         """Sessions that are established."""
         return len(self._tallies)
 
-    def changed(self, connection: Connection, old: State, new: State) -> None:
+    def changed(self, connection: MonitoredConnection, old: State, new: State) -> None:
         """See `Monitor`."""
         negotiated = connection.session.negotiated
         if new is State.ESTABLISHED and negotiated is not None:
@@ -178,7 +177,7 @@ class Collector(Monitor):
             reason = "cancelled" if connection.closed is None else connection.closed.reason
             self._event("down", tally, {**told, "reason": reason})
 
-    def received(self, connection: Connection, messages: Sequence[bytes]) -> None:
+    def received(self, connection: MonitoredConnection, messages: Sequence[bytes]) -> None:
         """See `Monitor`."""
         tally = self._tallies.get(connection)
         if tally is None:

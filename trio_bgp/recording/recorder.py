@@ -14,8 +14,7 @@ from trio_bgp.mrt.records import MrtError, encode_record
 from trio_bgp.mrt.updates import take_apart
 from trio_bgp.recording.dump import dump_tables
 from trio_bgp.recording.files import RotatingFile
-from trio_bgp.runtime.monitor import Monitor
-from trio_bgp.runtime.session.connection import Connection
+from trio_bgp.runtime.board import Monitor, MonitoredConnection
 from trio_bgp.runtime.speaker import Speaker
 from trio_bgp.session.fsm import State
 from trio_bgp.settings import RecordSettings
@@ -45,7 +44,7 @@ STATES: Final = {
 
 
 class Recorder(Monitor):
-    """Records what happens on the sessions of a speaker; put it into `Forwarder.monitors`.
+    """Records what happens on the sessions of a speaker; put it into `Board.monitors`.
 
     Args:
         settings: which files, with `updates` set.
@@ -70,23 +69,23 @@ class Recorder(Monitor):
         self._queue: list[tuple[float, bytes]] = []
         self._queued = 0
         self._full = trio.Event()
-        self._sessions: dict[Connection, Session] = {}
+        self._sessions: dict[MonitoredConnection, Session] = {}
         self._lost_told = 0
         self._failing = False
 
-    def changed(self, connection: Connection, old: State, new: State) -> None:
+    def changed(self, connection: MonitoredConnection, old: State, new: State) -> None:
         """See `Monitor`."""
         self._add(StateChange(self._session(connection), STATES[old], STATES[new]))
         if new is State.IDLE:
             self._sessions.pop(connection, None)
 
-    def received(self, connection: Connection, messages: Sequence[bytes]) -> None:
+    def received(self, connection: MonitoredConnection, messages: Sequence[bytes]) -> None:
         """See `Monitor`."""
         negotiated = connection.session.negotiated
         families = frozenset[Family]() if negotiated is None else negotiated.add_path_receive
         self._messages(connection, messages, families, local=False)
 
-    def sent(self, connection: Connection, octets: bytes) -> None:
+    def sent(self, connection: MonitoredConnection, octets: bytes) -> None:
         """See `Monitor`."""
         negotiated = connection.session.negotiated
         families = frozenset[Family]() if negotiated is None else negotiated.add_path_send
@@ -96,7 +95,7 @@ class Recorder(Monitor):
         self._messages(connection, messages, families, local=True)
 
     def _messages(
-        self, connection: Connection, messages: Sequence[bytes], families: frozenset[Family], *, local: bool
+        self, connection: MonitoredConnection, messages: Sequence[bytes], families: frozenset[Family], *, local: bool
     ) -> None:
         session, negotiated = self._session(connection), connection.session.negotiated
         asn4 = negotiated is None or negotiated.asn4
@@ -105,7 +104,7 @@ class Recorder(Monitor):
             add_path = bool(families) and octets[18] == MessageType.UPDATE and (every or _names(octets, families))
             self._add(Message(session, octets, asn4, local, add_path))
 
-    def _session(self, connection: Connection) -> Session:
+    def _session(self, connection: MonitoredConnection) -> Session:
         session = self._sessions.get(connection)
         if session is None:
             peer = connection.peer
@@ -231,7 +230,7 @@ def start_recording(speaker: Speaker, settings: RecordSettings, nursery: trio.Nu
     if settings.updates is None:
         return None
     recorder = Recorder(settings, speaker.settings.speaker.local_as)
-    speaker.forwarder.monitors.append(recorder)
+    speaker.forwarder.board.monitors.append(recorder)
     nursery.start_soon(recorder.run)
     return recorder
 

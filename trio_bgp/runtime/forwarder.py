@@ -9,7 +9,6 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address
 from math import inf
 from typing import Final
 
@@ -20,8 +19,9 @@ from trio_bgp.passthrough.pool import BufferPool
 from trio_bgp.rib.path import Source
 from trio_bgp.routing.catch_up import BORR, EORR, Progress
 from trio_bgp.routing.forward import RoutingCore
-from trio_bgp.routing.group import Member, OutboundQueue
+from trio_bgp.routing.group import Member
 from trio_bgp.routing.retention import Job, Retention
+from trio_bgp.runtime.board import Board
 from trio_bgp.runtime.commands import (
     Command,
     EndOfRib,
@@ -34,14 +34,11 @@ from trio_bgp.runtime.commands import (
     Wake,
 )
 from trio_bgp.runtime.held_messages import HeldMessage, Holding, Intercept
-from trio_bgp.runtime.monitor import Monitor
 from trio_bgp.runtime.refusals import LOGGED_OCTETS, Refusals
 from trio_bgp.runtime.replays import ReplayScheduler
-from trio_bgp.runtime.session.outbound import Cork
 from trio_bgp.runtime.session.reader import Batch
 from trio_bgp.runtime.statistics import ForwarderStatistics, group_statistics
-from trio_bgp.session.negotiation import Negotiated
-from trio_bgp.settings import PeerSettings, Settings
+from trio_bgp.settings import Settings
 from trio_bgp.wire.numbers import Family
 from trio_bgp.wire.route_refresh import RouteRefreshMessage
 
@@ -78,27 +75,24 @@ class Forwarder:
     """
 
     def __init__(self, settings: Settings, pool: BufferPool | None = None) -> None:
-        self.pool = BufferPool() if pool is None else pool
         self._refusals = Refusals()
         self.core = RoutingCore(settings.speaker, self._refusals.report, self._refusals.withheld)
         self._speaker = settings.speaker
-        self.holding = Holding(self.core, self.pool)
+        inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
+        pool = BufferPool() if pool is None else pool
+        self.board = Board(speaker=settings.speaker, pool=pool, inbox=inbox, wake=self.wake)
+        self.holding = Holding(self.core, pool)
         self.held = self.holding.messages
         """Messages that a program holds."""
         self.intercept: Intercept | None = None
         """Asked for each received UPDATE whether it is to be held; must not block."""
         self.observers: list[Observer] = []
         """Told of each received UPDATE before it is handled; must not block."""
-        self.monitors: list[Monitor] = []
-        """Told of sessions' states and messages by their connections."""
         self.session_observers: list[SessionObserver] = []
         """Told of a session before it gets any routes, and of its end when it gets no more; must not block."""
         self.sessions: dict[Member, PeerUp] = {}
         """Those that are up, and how they came about."""
         self.local: Source | None = None
-        self.cork = Cork()
-        self.inbox: trio.MemorySendChannel[Command]
-        self.inbox, self._commands = trio.open_memory_channel[Command](INBOX_COMMANDS)
         self.members: list[Member] = []
         self._replays = ReplayScheduler(self.core)
         self._started: deque[_Started] = deque()
@@ -113,42 +107,16 @@ class Forwarder:
         self._awaited: set[str] = set()
         if settings.speaker.restarting and settings.speaker.restart_time:
             self._deferred = []
+            self.board.deferring = True
             self._awaited = {peer.name for peer in settings.peers if peer.address is not None}
         self._can_work = False
-
-    @property
-    def deferring(self) -> bool:
-        """We have been restarted and tell nobody anything yet."""
-        return self._deferred is not None
-
-    def member(
-        self,
-        *,
-        settings: PeerSettings,
-        name: str,
-        address: IPv4Address | IPv6Address,
-        negotiated: Negotiated,
-        outbound: OutboundQueue,
-        local_address: IPv4Address | IPv6Address | None = None,
-    ) -> Member:
-        """Make a member for a session that was just established; it takes part after `PeerUp`."""
-        outbound.drained = self.wake
-        return Member(
-            name=name,
-            address=address,
-            settings=settings,
-            negotiated=negotiated,
-            outbound=outbound,
-            speaker=self._speaker,
-            local_address=local_address,
-        )
 
     def wake(self) -> None:
         """Have the forwarder look again at who waits for something. Never blocks."""
         if self._replays.waiting:
             # If the channel is full there are commands to handle, and it looks after each of them.
             with contextlib.suppress(trio.WouldBlock):
-                self.inbox.send_nowait(Wake())
+                self.board.inbox.send_nowait(Wake())
 
     def _uncork(self) -> None:
         """Send what was put since the cork was set; who waited for room may have it now.
@@ -156,8 +124,8 @@ class Forwarder:
         Not in the middle of a read that is the only one: what it means for a receiver is one write, as it was one read.
         """
         if len(self._started) == 1 and self._started[0].position:
-            self.cork.active = False
-        elif self.cork.flush() and self._replays.waiting:
+            self.board.cork.active = False
+        elif self.board.cork.flush() and self._replays.waiting:
             self._can_work = True
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -169,7 +137,7 @@ class Forwarder:
             handled = 0
             while True:
                 command = await self._next_command()
-                self.cork.active = True
+                self.board.cork.active = True
                 try:
                     if isinstance(command, Updates):
                         self._started.append(_Started(command))
@@ -361,7 +329,7 @@ class Forwarder:
                 self.core.join_receiver(member)
                 self._replays.tell_all(member, trio.current_time())
         with contextlib.suppress(trio.WouldBlock):
-            self.inbox.send_nowait(Wake())
+            self.board.inbox.send_nowait(Wake())
 
     def _end_of_rib(self, member: Member, family: Family) -> None:
         self._tell_observers(EndOfRib(member, family))
@@ -377,6 +345,7 @@ class Forwarder:
     def _end_deferral(self) -> None:
         """We have restarted, and know now what there is: begin to tell (RFC 4724, section 4.1)."""
         members, self._deferred = self._deferred or [], None
+        self.board.deferring = False
         self._deferred_until = inf
         now = trio.current_time()
         logger.info("forwarder.restarted peers=%d", len(members))

@@ -6,13 +6,11 @@ import random
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import trio
 
-from trio_bgp.monitoring.bmp import Stations
-from trio_bgp.monitoring.station import ConnectStation, connect_station
 from trio_bgp.passthrough.pool import BufferPool
 from trio_bgp.routing.group import Member
 from trio_bgp.runtime.forwarder import Forwarder
@@ -21,11 +19,11 @@ from trio_bgp.runtime.session import sockets
 from trio_bgp.runtime.session.peer import Connect, Peer, refuse
 from trio_bgp.runtime.session.transport import SocketTransport, Transport
 from trio_bgp.session.fsm import State
-from trio_bgp.settings import Endpoint, PeerSettings, Settings
+from trio_bgp.settings import Endpoint, PeerChange, PeerSettings, Settings
 from trio_bgp.wire.notification import Notification, shutdown_communication
 from trio_bgp.wire.numbers import CeaseSubcode, ErrorCode
 
-__all__ = ["PeerChange", "PeerStatistics", "Speaker"]
+__all__ = ["Companion", "PeerStatistics", "Speaker"]
 
 logger = logging.getLogger("trio_bgp.speaker")
 
@@ -46,19 +44,17 @@ ARRIVALS: Final = 4096
 """Addresses of which that is known at the same time."""
 
 
-@attrs.frozen
-class PeerChange:
-    """What a new configuration says of a peer."""
+class Companion(Protocol):
+    """What runs beside the peers and is no part of routing, BMP stations for example."""
 
-    kind: str
-    """`added`, `removed` or `changed`."""
-    name: str
-    settings: PeerSettings
-    """As it is to be; of a removed one as it was."""
-    keys: tuple[str, ...] = ()
-    """The settings that changed."""
-    reset: bool = False
-    """Its session has to end for that."""
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        """Run until cancelled; `task_status.started()` is called when all is ready."""
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Take over a new configuration."""
+
+    async def stop(self) -> None:
+        """Called when all sessions have ended, before `run` is cancelled."""
 
 
 @attrs.frozen
@@ -90,7 +86,6 @@ class Speaker:
         connect: opens connections to peers; tests replace it.
         rng: for timer jitter.
         pool: read buffers; a new pool if not given.
-        connect_station: opens connections to BMP stations; tests replace it.
     """
 
     def __init__(
@@ -100,14 +95,14 @@ class Speaker:
         connect: Connect = sockets.connect,
         rng: random.Random | None = None,
         pool: BufferPool | None = None,
-        connect_station: ConnectStation = connect_station,
     ) -> None:
         self.settings = settings
         self.forwarder = Forwarder(settings, pool)
         self.peers: dict[IPv4Address | IPv6Address, Peer] = {}
         self._connect = connect
         self._rng = random.Random() if rng is None else rng
-        self.bmp = Stations(self.forwarder, settings, connect=connect_station, rng=self._rng)
+        self.companions: list[Companion] = []
+        """Run beside the peers, from the start of `run` to its end."""
         self._listeners: list[socket.socket] = []
         self._peers_nursery: trio.Nursery | None = None
         self._nursery: trio.Nursery | None = None
@@ -141,7 +136,8 @@ class Speaker:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 await nursery.start(self._run_forwarder)
-                await nursery.start(self.bmp.run)
+                for companion in self.companions:
+                    await nursery.start(companion.run)
                 try:
                     async with trio.open_nursery() as peers:
                         self._peers_nursery = peers
@@ -161,7 +157,8 @@ class Speaker:
                 finally:
                     self._forwarder_scope.cancel()
                 await self._forwarder_gone.wait()
-                await self.bmp.stop()
+                for companion in self.companions:
+                    await companion.stop()
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = self._peers_nursery = None
@@ -262,7 +259,8 @@ class Speaker:
                     sockets.protect(listener, old, settings.peers)
             raise
         self.settings = settings
-        self.bmp.reconfigure(settings)
+        for companion in self.companions:
+            companion.reconfigure(settings)
         for change in changes:
             name = change.name
             if change.kind == "added":
@@ -379,7 +377,7 @@ class Speaker:
             settings,
             name=name,
             address=address,
-            forwarder=self.forwarder,
+            board=self.forwarder.board,
             connect=self._connect,
             rng=self._rng,
             dynamic=dynamic,
@@ -411,7 +409,7 @@ class Speaker:
                 await self.forwarder.run(task_status)
         finally:
             # If it crashed nobody takes commands any more: whoever waits to send one must not wait for ever.
-            self.forwarder.inbox.close()
+            self.forwarder.board.inbox.close()
             self._forwarder_gone.set()
 
     def _range_of(self, address: IPv4Address | IPv6Address) -> PeerSettings | None:

@@ -13,9 +13,10 @@ import trio.testing
 
 from trio_bgp.config import parse_settings
 from trio_bgp.config.diff import compare
+from trio_bgp.monitoring.bmp import Stations
 from trio_bgp.runtime.session.transport import StreamTransport, Transport
-from trio_bgp.runtime.speaker import PeerChange, Speaker
-from trio_bgp.settings import AddPathSettings, PeerSettings, Policy, Role, Settings, SpeakerSettings
+from trio_bgp.runtime.speaker import Speaker
+from trio_bgp.settings import AddPathSettings, PeerChange, PeerSettings, Policy, Role, Settings, SpeakerSettings
 from trio_bgp.testing.faults import Faults, FaultyStream
 from trio_bgp.testing.peer import BgpPeer
 from trio_bgp.testing.window import window_stream_pair
@@ -93,6 +94,7 @@ class BgpLab:
             return StreamTransport(ours, peer_address=str(peer.address), local_address=address)
 
         speaker = Speaker(settings, connect=connect, rng=random.Random(self._rng.random()))
+        Stations(speaker)
         self.daemons[name] = speaker
         self._at[own] = speaker
         await self._nursery.start(lambda task_status: speaker.run(task_status=task_status))
@@ -244,5 +246,7 @@ async def bgp_lab(
     if crashes.records:
         raise AssertionError(f"a daemon's task crashed: {crashes.records[0].getMessage()}") from crashes.cause
     for name, speaker in lab.daemons.items():
-        if speaker.forwarder.pool.outstanding:
-            raise AssertionError(f"daemon {name!r} did not give back {speaker.forwarder.pool.outstanding} buffers")
+        if speaker.forwarder.board.pool.outstanding:
+            raise AssertionError(
+                f"daemon {name!r} did not give back {speaker.forwarder.board.pool.outstanding} buffers"
+            )

@@ -145,7 +145,7 @@ async def house(
         settings,
         name=settings.name,
         address=ip_address("192.0.2.1"),
-        forwarder=forwarder,
+        board=forwarder.board,
         connect=connect,
         rng=random.Random(1),
     )
@@ -167,7 +167,7 @@ async def house(
         if isinstance(command, Updates):
             command.batch.release()
             command.handled()
-    assert forwarder.pool.outstanding == 0
+    assert forwarder.board.pool.outstanding == 0
     assert peer.connections == []
 
 
@@ -641,7 +641,7 @@ async def test_connections_accepted_before_run_are_kept_for_it(autojump_clock: M
         settings,
         name="lab/192.0.2.1",
         address=ip_address("192.0.2.1"),
-        forwarder=forwarder,
+        board=forwarder.board,
         connect=nobody,
         rng=random.Random(1),
         dynamic=True,
@@ -667,7 +667,7 @@ async def test_what_was_accepted_for_a_run_that_never_comes_is_closed(autojump_c
         SETTINGS,
         name="x",
         address=ip_address("192.0.2.1"),
-        forwarder=Forwarder(Settings(speaker=SPEAKER)),
+        board=Forwarder(Settings(speaker=SPEAKER)).board,
         connect=nobody,
         rng=random.Random(1),
     )

@@ -3,13 +3,13 @@
 import logging
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import trio
 
 from trio_bgp.routing.group import Member
+from trio_bgp.runtime.board import Board
 from trio_bgp.runtime.commands import Handshake, PeerDown, PeerUp, Refresh, Updates
-from trio_bgp.runtime.forwarder import Forwarder
 from trio_bgp.runtime.session.outbound import Outbound
 from trio_bgp.runtime.session.reader import Batch, MessageReader
 from trio_bgp.runtime.session.transport import Transport, TransportClosed
@@ -30,16 +30,14 @@ from trio_bgp.session.events import (
     UpdateMsg,
 )
 from trio_bgp.session.fsm import Session, State
+from trio_bgp.settings import PeerSettings
 from trio_bgp.wire.header import HEADER_LENGTH
 from trio_bgp.wire.notification import Notification, NotificationError, decode_notification, encode_notification
 from trio_bgp.wire.numbers import MAXIMUM_MESSAGE_LENGTH, CeaseSubcode, ErrorCode, MessageType
 from trio_bgp.wire.open import decode_open
 from trio_bgp.wire.route_refresh import decode_route_refresh
 
-if TYPE_CHECKING:
-    from trio_bgp.runtime.session.peer import Peer
-
-__all__ = ["Connection"]
+__all__ = ["Connection", "ConnectionOwner"]
 
 logger = logging.getLogger("trio_bgp.peer")
 
@@ -52,6 +50,28 @@ GOODBYE_SECONDS: Final = 1.0
 LOGGED_OCTETS: Final = 64
 
 
+class ConnectionOwner(Protocol):
+    """Whose connection it is (`trio_bgp.runtime.session.peer.Peer`)."""
+
+    @property
+    def name(self) -> str:
+        """For logs and statistics."""
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address:
+        """The peer's address."""
+
+    @property
+    def settings(self) -> PeerSettings:
+        """Who the peer is to be."""
+
+    def opened(self, connection: "Connection") -> None:
+        """The peer's OPEN was accepted on this connection."""
+
+    def established(self, connection: "Connection") -> None:
+        """The session on this connection is established."""
+
+
 class Connection:
     """Runs one session over one connection.
 
@@ -59,22 +79,22 @@ class Connection:
         peer: whose connection it is; told when its OPEN was accepted and when it is established.
         transport: the connection; belongs to this object.
         session: in a state that can be told of the new connection.
-        forwarder: where UPDATEs go.
+        board: where UPDATEs go, and who watches.
         incoming: the peer opened the connection.
     """
 
     def __init__(
-        self, peer: "Peer", transport: Transport, session: Session, forwarder: Forwarder, *, incoming: bool
+        self, peer: ConnectionOwner, transport: Transport, session: Session, board: Board, *, incoming: bool
     ) -> None:
         self.peer = peer
         self.transport = transport
         self.session = session
         self.incoming = incoming
-        self.outbound = Outbound(transport, forwarder.cork)
+        self.outbound = Outbound(transport, board.cork)
         self.member: Member | None = None
         self.closed: Close | None = None
-        self._forwarder = forwarder
-        self._reader = MessageReader(transport, forwarder.pool)
+        self._board = board
+        self._reader = MessageReader(transport, board.pool)
         self._timers = trio.CancelScope()
         self._sleeping_until = inf
         self._ended = trio.Event()
@@ -82,7 +102,7 @@ class Connection:
         self._handing = False
         self._handled_event: trio.Event | None = None
         self._told = session.state
-        if any(monitor.wants_sent for monitor in forwarder.monitors):
+        if any(monitor.wants_sent for monitor in board.monitors):
             self.outbound.sent = self._tell_sent
         self._sent_open = b""
         self._received_open = b""
@@ -133,17 +153,17 @@ class Connection:
                 self.member.reset = _over
                 with trio.CancelScope(shield=True):
                     await self._turn()
-                    await self._forwarder.inbox.send(PeerDown(self.member, self._graceful(), self.closed))
+                    await self._board.inbox.send(PeerDown(self.member, self._graceful(), self.closed))
         return self.closed or Close("cancelled")
 
     def _tell_state(self, state: State) -> None:
         old, self._told = self._told, state
         if old is not state:
-            for monitor in self._forwarder.monitors:
+            for monitor in self._board.monitors:
                 monitor.changed(self, old, state)
 
     def _tell_sent(self, octets: bytes) -> None:
-        for monitor in self._forwarder.monitors:
+        for monitor in self._board.monitors:
             if monitor.wants_sent:
                 monitor.sent(self, octets)
 
@@ -177,7 +197,9 @@ class Connection:
         if negotiated is None:
             raise AssertionError("established without negotiation")
         self._reader.maximum = negotiated.maximum_length
-        self.member = self._forwarder.member(
+        self.outbound.drained = self._board.wake
+        self.member = Member(
+            speaker=self._board.speaker,
             settings=self.peer.settings,
             name=self.peer.name,
             address=self.peer.address,
@@ -245,7 +267,7 @@ class Connection:
         """Hand messages `first` to `last - 1`, UPDATEs all, to the forwarder."""
         if self._ended.is_set():
             return
-        for monitor in self._forwarder.monitors:
+        for monitor in self._board.monitors:
             monitor.received(self, [batch.octets(index) for index in range(first, last)])
         self.feed(UpdateMsg())
         if self.member is None or self._ended.is_set():
@@ -270,7 +292,7 @@ class Connection:
         """Give the forwarder UPDATEs; only when it has none of this session."""
         self._handing = True
         try:
-            await self._forwarder.inbox.send(updates)
+            await self._board.inbox.send(updates)
         except BaseException:
             self._handing = False
             raise
@@ -284,7 +306,7 @@ class Connection:
 
     async def _message(self, octets: bytes) -> None:
         """One message that is no UPDATE."""
-        for monitor in self._forwarder.monitors:
+        for monitor in self._board.monitors:
             monitor.received(self, [octets])
         body = octets[HEADER_LENGTH:]
         kind = octets[18]
@@ -294,7 +316,7 @@ class Connection:
                 if self.member is not None and not self._announced:
                     self._announced = True
                     self.peer.established(self)
-                    await self._forwarder.inbox.send(PeerUp(self.member, self._handshake()))
+                    await self._board.inbox.send(PeerUp(self.member, self._handshake()))
             elif kind == MessageType.OPEN:
                 message = decode_open(body)
                 self._received_open = octets
@@ -308,7 +330,7 @@ class Connection:
                 self.feed(RouteRefreshMsg())
                 if self.member is not None and not self._ended.is_set():
                     await self._turn()
-                    await self._forwarder.inbox.send(Refresh(self.member, refresh))
+                    await self._board.inbox.send(Refresh(self.member, refresh))
         except NotificationError as error:
             self._log_bad(error.reason, octets)
             self.feed(MessageError(error))

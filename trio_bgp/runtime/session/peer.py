@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import trio
 
-from trio_bgp.runtime.forwarder import Forwarder
+from trio_bgp.runtime.board import Board
 from trio_bgp.runtime.session.connection import Connection
 from trio_bgp.runtime.session.transport import Transport, TransportClosed
 from trio_bgp.session.collision import keeps_incoming
@@ -42,7 +42,7 @@ class Peer:
         settings: who the peer is.
         name: for logs and statistics.
         address: its address.
-        forwarder: where its UPDATEs go.
+        board: where its UPDATEs go, and who watches.
         connect: opens connections to it.
         rng: for timer jitter.
         dynamic: the peer exists because of a connection it opened, and only as long as it has one.
@@ -55,7 +55,7 @@ class Peer:
         *,
         name: str,
         address: IPv4Address | IPv6Address,
-        forwarder: Forwarder,
+        board: Board,
         connect: Connect,
         rng: random.Random,
         dynamic: bool = False,
@@ -71,7 +71,7 @@ class Peer:
         self.finished = False
         """`run` takes no more connections and is about to return."""
         self._speaker = speaker
-        self._forwarder = forwarder
+        self._board = board
         self._connect = connect
         self._rng = rng
         self._nursery: trio.Nursery | None = None
@@ -241,7 +241,7 @@ class Peer:
     def _begin(self, transport: Transport, session: Session, *, incoming: bool) -> None:
         if self._nursery is None:
             raise AssertionError("the peer is not running")
-        connection = Connection(self, transport, session, self._forwarder, incoming=incoming)
+        connection = Connection(self, transport, session, self._board, incoming=incoming)
         self.connections.append(connection)
         self._note_change()
         self._nursery.start_soon(self._run, connection)
@@ -310,7 +310,7 @@ class Peer:
 
     def _new_session(self) -> Session:
         speaker = self._speaker
-        if speaker.restarting and not self._forwarder.deferring:
+        if speaker.restarting and not self._board.deferring:
             speaker = attrs.evolve(speaker, restarting=False)  # that is over
         return Session(
             speaker,
